@@ -1,0 +1,1 @@
+"""Values that every room may use. No I/O but the clock's."""

@@ -1,0 +1,1 @@
+"""What a tenant holds: kinds, documents, workspaces, inventories, snapshots. Pure values and views, no I/O."""

@@ -1,0 +1,164 @@
+"""One received JSON document, and what was cut out of it.
+
+Kept text plus cuts give the received bytes back, but for secrets, of which only a length and sometimes a hash stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from attrs import frozen
+
+from qlikmigrate.kernel.jsontext import Edit, Member, elements, members, splice
+from qlikmigrate.model.kind import FACTS, Kind
+
+Path = tuple[str | int, ...]
+
+
+class Part(StrEnum):
+    """What a document is: one object's own answer, or its row in a list."""
+
+    DETAIL = "detail"
+    ROW = "row"
+
+
+class CutReason(StrEnum):
+    """Why a member was cut out: a secret is gone for good, run data is kept beside the document."""
+
+    SECRET = "secret"  # noqa: S105
+    RUN = "run"
+
+
+@frozen(kw_only=True)
+class Cut:
+    """A member cut out of a document.
+
+    `offset`: byte offset in the kept text where it stood. `length`: bytes cut. `text`: what stood there (run data only).
+    `sha256`: of the value, for execution tokens only, so that who embeds one can be found.
+    """
+
+    path: Path
+    offset: int
+    length: int
+    reason: CutReason
+    text: str | None = None
+    sha256: str | None = None
+
+
+@frozen(kw_only=True)
+class Document:
+    """A document as received, cuts taken out of `raw`. `id` is empty for a tenant's single documents (settings)."""
+
+    kind: Kind
+    id: str
+    part: Part
+    raw: bytes
+    cuts: tuple[Cut, ...] = ()
+    read_at: datetime | None = None
+
+
+def cut_document(kind: Kind, raw: bytes) -> tuple[bytes, tuple[Cut, ...]]:
+    """Take secrets and run data of `kind` out of `raw`, an object in UTF-8.
+
+    Returns:
+        The kept bytes, and the cuts in order of offset. Without anything to cut, `raw` itself.
+
+    Raises:
+        ValueError: `raw` is no JSON object.
+    """
+    facts = FACTS[kind]
+    rules = [(CutReason.SECRET, path) for path in facts.secret_paths]
+    rules += [(CutReason.RUN, path) for path in facts.run_paths]
+    if not rules:
+        return raw, ()
+    text = raw.decode("utf-8")
+    pieces = sorted(_find(text, 0, rules, ()), key=lambda piece: piece[0])
+    if not pieces:
+        return raw, ()
+    cuts = []
+    offset = 0
+    done = 0
+    for start, end, reason, path, value in pieces:
+        offset += len(text[done:start].encode())
+        done = end
+        gone = text[start:end]
+        cuts.append(
+            Cut(
+                path=path,
+                offset=offset,
+                length=len(gone.encode()),
+                reason=reason,
+                text=gone if reason is CutReason.RUN else None,
+                sha256=_token_hash(path, value),
+            )
+        )
+    kept = splice(text, [Edit(start, end, "") for start, end, *_ in pieces])
+    return kept.encode(), tuple(cuts)
+
+
+def received(document: Document) -> bytes:
+    """The document as received but for secrets: run data put back where it stood."""
+    raw = document.raw
+    parts: list[bytes] = []
+    done = 0
+    for cut in document.cuts:
+        if cut.text is None:
+            continue
+        parts += (raw[done : cut.offset], cut.text.encode())
+        done = cut.offset
+    parts.append(raw[done:])
+    return b"".join(parts)
+
+
+_Piece = tuple[int, int, CutReason, Path, str]
+_Rule = tuple[CutReason, tuple[str, ...]]
+
+
+def _find(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator[_Piece]:
+    """What `rules` cut out of the object at `start`, and of what lies in it."""
+    found = list(members(text, start))
+    reasons = [_reason(member.key, rules) for member in found]
+    for index, (member, reason) in enumerate(zip(found, reasons, strict=True)):
+        here = (*path, member.key)
+        if reason is not None:
+            begin, end = _piece_span(found, reasons, index)
+            yield begin, end, reason, here, text[member.start : member.end]
+            continue
+        inner = [(why, rule[1:]) for why, rule in rules if len(rule) > 1 and rule[0] == member.key]
+        if inner:
+            yield from _find_in_list(text, member.start, inner, here)
+
+
+def _find_in_list(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator[_Piece]:
+    if text[start] != "[":
+        return
+    below = [(why, rule[1:]) for why, rule in rules if rule[0] == "*"]
+    for index, (begin, _) in enumerate(elements(text, start)):
+        if text[begin] == "{":
+            yield from _find(text, begin, below, (*path, index))
+
+
+def _reason(key: str, rules: Sequence[_Rule]) -> CutReason | None:
+    for reason, rule in rules:
+        if len(rule) == 1 and (rule[0] == key or (rule[0].endswith("*") and key.startswith(rule[0][:-1]))):
+            return reason
+    return None
+
+
+def _piece_span(found: Sequence[Member], reasons: Sequence[CutReason | None], index: int) -> tuple[int, int]:
+    """The member with the comma that goes with it, so that what is kept stays an object."""
+    if any(reason is None for reason in reasons[index + 1 :]) or all(reasons):
+        last = index + 1 == len(found)
+        return found[index].key_start, found[index].end if last else found[index + 1].key_start
+    return found[index - 1].end, found[index].end
+
+
+def _token_hash(path: Path, value: str) -> str | None:
+    if path != ("executionToken",):
+        return None
+    token = json.loads(value)
+    return hashlib.sha256(token.encode()).hexdigest() if isinstance(token, str) else None

@@ -1,0 +1,70 @@
+"""The kinds of resource, each declared once: what is cut out, what may be written, what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Kind(StrEnum):
+    """A kind of resource. The value is the word used in files, output and messages."""
+
+    AUTOMATION = "automation"
+    CONNECTION = "connection"
+    CONNECTOR = "connector"
+    SPACE = "space"
+    ASSIGNMENT = "assignment"
+    USER = "user"
+    ITEM = "item"
+    SETTINGS = "settings"
+    TENANT = "tenant"
+
+
+@frozen(kw_only=True)
+class KindFacts:
+    """What the product must know of one kind.
+
+    A path is the member names from the top down, `*` for each element of a list; a name that ends in `*` is a prefix.
+    """
+
+    secret_paths: tuple[tuple[str, ...], ...] = ()
+    run_paths: tuple[tuple[str, ...], ...] = ()
+    created_fields: tuple[str, ...] = ()
+    updated_fields: tuple[str, ...] = ()
+    volatile_fields: tuple[str, ...] = ()
+
+
+_AUTOMATION = KindFacts(
+    secret_paths=(("executionToken",),),
+    run_paths=(
+        ("lastRun*",),
+        ("duration",),
+        ("schedules", "*", "nextRunAt"),
+        ("schedules", "*", "lastStartedAt"),
+        ("schedules", "*", "lastStartAt"),
+    ),
+    # Source: openapi/workflows-automations.json, request bodies of createAutomation and updateAutomation.
+    created_fields=("name", "description", "spaceId", "schedules", "workspace", "maxConcurrentRuns"),
+    updated_fields=("name", "description", "schedules", "workspace", "maxConcurrentRuns"),
+    # Computed by the service, or of one tenant only.
+    volatile_fields=(
+        "id", "createdAt", "updatedAt", "runMode", "connectorIds", "endpointIds", "snippetIds", "containsBillable",
+        "timeout", "links",
+    ),
+)  # fmt: skip
+
+_CONNECTION = KindFacts(
+    secret_paths=(("params", "*", "value"), ("redirect",)),
+    created_fields=("connectorId", "name", "params", "spaceId"),
+    updated_fields=("name", "params"),
+    volatile_fields=("id", "createdAt", "updatedAt", "isConnected", "error", "links"),
+)
+
+_NOTHING = KindFacts()
+
+FACTS: Mapping[Kind, KindFacts] = {
+    Kind.AUTOMATION: _AUTOMATION,
+    Kind.CONNECTION: _CONNECTION,
+} | {kind: _NOTHING for kind in Kind if kind not in (Kind.AUTOMATION, Kind.CONNECTION)}

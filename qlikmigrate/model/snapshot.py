@@ -1,0 +1,92 @@
+"""A snapshot as the rest of the house sees it: written once, read by kind and id. Archives implement both sides."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from qlikmigrate.model.document import Document
+from qlikmigrate.model.inventory import Inventory, entity
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.manifest import Capture, Manifest
+
+# orjson would read an integer beyond 64 bits as a float.
+_LONG_NUMBER = re.compile(rb"\d{19}")
+
+
+class SnapshotWriter(Protocol):
+    """Takes documents in any order, as they arrive; memory does not grow with them."""
+
+    def add(self, document: Document) -> None:
+        """Take a document. A later one with the same kind, id and part takes its place."""
+
+    def discard(self, kind: Kind, ident: str) -> None:
+        """Forget all parts of one object: it vanished while the snapshot was taken."""
+
+    def finish(self, manifest: Manifest, capture: Capture) -> None:
+        """Write it all; until then nothing is visible under its final name."""
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+
+
+class Snapshot(Protocol):
+    """An opened snapshot. Every document is checked against its hash when read.
+
+    Raises (all methods):
+        CorruptError: what is stored is damaged.
+    """
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its head."""
+
+    @property
+    def capture(self) -> Capture:
+        """When it was taken."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 hex that stands for all its documents and its manifest: what a plan was made from."""
+
+    def ids(self, kind: Kind) -> Sequence[str]:
+        """Ids of the objects whose own document (`Part.DETAIL`) it holds, sorted."""
+
+    def detail(self, kind: Kind, ident: str) -> Document:
+        """One object's own document.
+
+        Raises:
+            KeyError: it holds none.
+        """
+
+    def rows(self, kind: Kind) -> Iterator[Document]:
+        """The list rows of a kind, in id order."""
+
+
+def parse(raw: bytes) -> Any:
+    """A document's value. Integers beyond 64 bits stay exact.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    if _LONG_NUMBER.search(raw):
+        return json.loads(raw)
+    return orjson.loads(raw)
+
+
+_INVENTORY_KINDS = (Kind.AUTOMATION, Kind.CONNECTION, Kind.CONNECTOR, Kind.SPACE, Kind.USER, Kind.ITEM)
+
+
+def inventory_of(snapshot: Snapshot, kinds: Collection[Kind] = _INVENTORY_KINDS) -> Inventory:
+    """What the tenant held when the snapshot was taken."""
+    found = []
+    for kind in kinds:
+        for row in snapshot.rows(kind):
+            value = parse(row.raw)
+            if isinstance(value, Mapping):
+                found.append(entity(kind, value))
+    return Inventory(tenant=snapshot.manifest.tenant, entities=tuple(found))
