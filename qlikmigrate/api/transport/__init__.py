@@ -1,0 +1,1 @@
+"""One narrow interface and its decorators: base, log, limiter, auth, retry, guard, from the inside out."""
