@@ -1,0 +1,129 @@
+"""Where each string of a JSON text stands, and its path; the walk keeps no recursion, so depth does not matter."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from qlikmigrate.model.document import Path
+
+_TOKEN = re.compile(r'[ \t\r\n]*+(?:("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],:])|([^\s{}\[\],:"]++))', re.S)
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.S)
+
+
+@frozen
+class Site:
+    """One string, quotes included: `text[start:end]`. A key's path ends with the key itself."""
+
+    path: Path
+    is_key: bool
+    start: int
+    end: int
+
+
+@frozen
+class Scalar:
+    """One number, boolean or null: `text[start:end]`."""
+
+    path: Path
+    start: int
+    end: int
+
+
+def positions(text: str, start: int, end: int) -> Iterator[Site | Scalar]:
+    """Every string (keys too) and scalar of the JSON value at `text[start:end]`, in document order.
+
+    Raises:
+        ValueError: the text is not well formed.
+    """
+    # One entry a container that is open: its index so far for an array, the key at hand for an object.
+    stack: list[str | int | None] = []
+    expects_key = False
+    index = start
+    while index < end:
+        match = _TOKEN.match(text, index, end)
+        if match is None:
+            if text[index:end].strip(" \t\r\n"):
+                raise ValueError(f"no JSON at position {index}")
+            return
+        index = match.end()
+        string, mark, scalar = match.groups()
+        if string is not None:
+            begin = index - len(string)
+            if expects_key:
+                key = decoded(string)
+                stack[-1] = key
+                yield Site((*_path(stack[:-1]), key), True, begin, index)
+                expects_key = False
+            else:
+                yield Site(_path(stack), False, begin, index)
+        elif scalar is not None:
+            yield Scalar(_path(stack), index - len(scalar), index)
+        elif mark == "{":
+            stack.append(None)
+            expects_key = True
+        elif mark == "[":
+            stack.append(0)
+            expects_key = False
+        elif mark in "}]":
+            if not stack:
+                raise ValueError(f"nothing to close at position {index - 1}")
+            stack.pop()
+            expects_key = False
+        elif mark == "," and stack:
+            top = stack[-1]
+            if isinstance(top, int):
+                stack[-1] = top + 1
+            else:
+                expects_key = True
+
+
+def _path(stack: list[str | int | None]) -> Path:
+    return tuple(part for part in stack if part is not None)
+
+
+def decoded(string: str) -> str:
+    """The value of a JSON string as written, quotes included."""
+    if "\\" not in string:
+        return string[1:-1]
+    value: str = json.loads(string, strict=False)
+    return value
+
+
+def encoded(value: str) -> str:
+    """`value` as it stands between the quotes of a JSON string."""
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+class Spelling:
+    """How positions in a string's value meet positions in its spelling. Both count from the opening quote's end."""
+
+    def __init__(self, string: str) -> None:
+        self._values: list[int] = []
+        self._raws: list[int] = []
+        shift = 0
+        for match in _ESCAPE.finditer(string, 1, len(string) - 1):
+            shift += match.end() - match.start() - 1
+            # Positions from the one after the escape on are shifted by this much.
+            self._values.append(match.end() - 1 - shift)
+            self._raws.append(shift)
+
+    def raw(self, index: int) -> int:
+        """The position in the spelling of position `index` of the value."""
+        found = bisect_right(self._values, index)
+        return index + (self._raws[found - 1] if found else 0)
+
+
+def path_text(path: Path) -> str:
+    """`path` as reports show it: `blocks[3].settings[0].value`."""
+    parts: list[str] = []
+    for part in path:
+        if isinstance(part, int):
+            parts.append(f"[{part}]")
+        else:
+            parts.append(f".{part}" if parts else part)
+    return "".join(parts)

@@ -1,0 +1,264 @@
+"""Rewrites the tokens of one string: ids, hosts, addresses, `@@KEY@@`. What must not change is reported."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from qlikmigrate.kernel.event import Severity
+from qlikmigrate.kernel.jsontext import Edit
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.remap import reference
+from qlikmigrate.remap.position import Site, Spelling, decoded, encoded
+from qlikmigrate.remap.record import Record, Walked
+from qlikmigrate.remap.reference import Token
+from qlikmigrate.remap.rewriting import Action, Resolution, Rewriting
+from qlikmigrate.remap.role import Role
+
+_NESTED_NULL_BEFORE = re.compile(r'(?<=[:\s])(\\*"){1}\Z')
+_NESTED_DATASOURCE = re.compile(r'\\*"id\\*"\s*:\s*\\*"datasource\\*"[^{}]*\Z')
+_NESTED_CODE = re.compile(r'\\*"id\\*"\s*:\s*\\*"(code|test_payload)\\*"[^{}]*?\\*"value\\*"\s*:\s*\\*"', re.S)
+_FIXED = frozenset({Role.INTERNAL, Role.CATALOGUE})
+_MAP_HINT = "add a line to the mapping file: section `[ids]`"
+
+
+@frozen
+class _Piece:
+    """One replacement in a string's value. `new` None: JSON null in place of the whole string."""
+
+    start: int
+    end: int
+    new: str | None
+    kind: Kind | None
+    old: str
+    shown: str | None
+
+
+@frozen
+class TextRewriter:
+    """Rewrites the strings of one document. `names`: names with ids in them, to which expressions bind."""
+
+    text: str
+    rewriting: Rewriting
+    record: Record
+    names: tuple[str, ...] = ()
+
+    def string(self, walked: Walked, site: Site, role: Role) -> None:
+        """Rewrite or report every token of one string."""
+        if role in _FIXED:
+            return
+        spelled = self.text[site.start : site.end]
+        value = decoded(spelled)
+        pieces: list[_Piece] = []
+        for piece in (
+            *self._values(walked, site, role, value),
+            *self._ids(walked, site, role, value),
+            *self._hosts(walked, site, role, value),
+            *self._addresses(walked, site, role, value),
+        ):
+            if not any(piece.start < other.end and other.start < piece.end for other in pieces):
+                pieces.append(piece)
+        if not pieces:
+            return
+        spelling = Spelling(spelled) if "\\" in spelled else None
+        for piece in pieces:
+            self.record.change(walked, site.path, piece.kind, piece.old, piece.shown)
+            if piece.new is None:
+                self.record.edits.append(Edit(site.start, site.end, "null"))
+                continue
+            start, end = (spelling.raw(piece.start), spelling.raw(piece.end)) if spelling else (piece.start, piece.end)
+            self.record.edits.append(Edit(site.start + 1 + start, site.start + 1 + end, encoded(piece.new)))
+
+    def _is_reported_only(self, role: Role) -> bool:
+        if role is Role.NAME:
+            return True
+        mapping = self.rewriting.mapping
+        return (role is Role.CODE and not mapping.rewrite_code) or (role is Role.PROSE and not mapping.rewrite_prose)
+
+    # -- ids
+
+    def _ids(self, walked: Walked, site: Site, role: Role, value: str) -> list[_Piece]:
+        pieces = []
+        for token in self.rewriting.ids.find(value):
+            spelled = value[token.start : token.end]
+            if self.rewriting.is_left_alone(token.key):
+                continue
+            where = self._inner_role(role, value, token)
+            if self._is_reported_only(where):
+                self._report(walked, site, where, token, spelled)
+            elif where is not Role.NAME and self._is_in_name(value, token):
+                self._report(walked, site, Role.NAME, token, spelled)
+            else:
+                pieces += self._id(walked, site, role, value, token)
+        return pieces
+
+    def _id(self, walked: Walked, site: Site, role: Role, value: str, token: Token) -> list[_Piece]:
+        spelled = value[token.start : token.end]
+        found = self.rewriting.resolve(token.key)
+        if found is None:
+            kinds = ", ".join(one.kind for one in self.rewriting.resolutions(token.key))
+            self.record.find(
+                walked, site.path, "ambiguous-id", Severity.TODO, f"`{spelled}` may be: {kinds}", source_id=spelled,
+                hint=_MAP_HINT,
+            )  # fmt: skip
+            return []
+        if found.action is Action.MAP:
+            return [self._mapped(role, value, token, found)]
+        nested = self._nested_binding(value, token) if found.kind is Kind.CONNECTION else None
+        if nested is not None:
+            if found.action is Action.PENDING:
+                self.record.pending.add((found.kind, found.source.id))
+            else:
+                self.unbound(walked, site, found.source.name, spelled, found.action)
+            return [_Piece(nested[0], nested[1], "null", found.kind, spelled, None)]
+        if found.action is Action.PENDING:
+            self.record.pending.add((found.kind, found.source.id))
+            return []
+        if found.action is Action.NULL and token.start == 0 and token.end == len(value) and not site.is_key:
+            return [_Piece(token.start, token.end, None, found.kind, spelled, None)]
+        name = f" `{found.source.name}`" if found.source.name else ""
+        self.record.find(
+            walked, site.path, "source-id-left", Severity.TODO, f"{found.kind}{name} has no counterpart at the target",
+            kind=found.kind, source_id=spelled, hint=_MAP_HINT,
+        )  # fmt: skip
+        return []
+
+    def _mapped(self, role: Role, value: str, token: Token, found: Resolution) -> _Piece:
+        spelled = value[token.start : token.end]
+        if role is Role.LABEL and found.name and value.endswith(f" ({spelled})") and token.end == len(value) - 1:
+            return _Piece(0, len(value), f"{found.name} ({found.new})", found.kind, spelled, found.new)
+        return _Piece(token.start, token.end, found.new, found.kind, spelled, found.new)
+
+    def _report(self, walked: Walked, site: Site, role: Role, token: Token, spelled: str) -> None:
+        code, severity, what = {
+            Role.CODE: ("id-in-code", Severity.TODO, "source code"),
+            Role.NAME: ("id-in-name", Severity.TODO, "a name that expressions bind to"),
+        }.get(role, ("id-in-prose", Severity.INFO, "text for people"))
+        found = self.rewriting.resolutions(token.key)[0]
+        name = f" `{found.source.name}`" if found.source.name else ""
+        hint = f"at the target: `{found.new}`" if found.new else ""
+        self.record.find(
+            walked, site.path, code, severity, f"id of {found.kind}{name} in {what}, left as it is",
+            kind=found.kind, source_id=spelled, hint=hint,
+        )  # fmt: skip
+
+    def unbound(self, walked: Walked, site: Site, name: str, spelled: str, action: Action) -> None:
+        """List a connection that became null; by decision it is only good to know."""
+        decided = action is Action.NULL
+        self.record.find(
+            walked, site.path, "connection-unbound", Severity.INFO if decided else Severity.WARNING,
+            f"connection `{name or spelled}` {'is set to null' if decided else 'has no counterpart'}: null was written",
+            kind=Kind.CONNECTION, source_id=spelled,
+            hint="" if decided else "create it at the target and map it, or bind the block in the editor",
+        )  # fmt: skip
+
+    def _is_in_name(self, value: str, token: Token) -> bool:
+        for name in self.names:
+            at = value.find(name)
+            while at >= 0:
+                if at <= token.start and token.end <= at + len(name):
+                    return True
+                at = value.find(name, at + 1)
+        return False
+
+    # -- a workspace inside the string: not always JSON, so it is judged by what stands around the token
+
+    def _inner_role(self, role: Role, value: str, token: Token) -> Role:
+        """The role of the inner string that holds the token."""
+        if role not in (Role.TEXT, Role.LABEL) or ('"value' not in value and '\\"value' not in value):
+            return role
+        for match in _NESTED_CODE.finditer(value, 0, token.start):
+            quote = len(re.search(r"\\*\Z", value[: match.end() - 1]).group())  # type: ignore[union-attr]
+            # The inner string ends at the next quote with as many backslashes as the one that opened it.
+            closing = re.compile(rf'(?<!\\)\\{{{quote}}}"')
+            end = closing.search(value, match.end())
+            if end is None or end.start() >= token.end:
+                return Role.CODE if match.group(1) == "code" else Role.PROSE
+        return role
+
+    def _nested_binding(self, value: str, token: Token) -> tuple[int, int] | None:
+        """The span of the quoted token where it is the `datasource` of a block of a nested workspace."""
+        before = re.search(r'\\*"\Z', value[: token.start])
+        if before is None or not value.startswith(before.group(), token.end):
+            return None
+        head = value[max(0, before.start() - 400) : before.start()]
+        if not re.search(r'\\*"value\\*"\s*:\s*\Z', head) or not _NESTED_DATASOURCE.search(head):
+            return None
+        return before.start(), token.end + len(before.group())
+
+    # -- hosts, addresses, values
+
+    def _hosts(self, walked: Walked, site: Site, role: Role, value: str) -> list[_Piece]:
+        rewriting = self.rewriting
+        if "." not in value and not rewriting.hosts.known:
+            return []
+        pieces = []
+        for token in rewriting.hosts.find(value):
+            new = rewriting.mapping.hosts.get(token.key)
+            if new is not None and new.lower() == token.key:
+                continue
+            spelled = value[token.start : token.end]
+            inner = self._inner_role(role, value, token)
+            if inner is not Role.CODE and self._is_reported_only(inner):
+                if new is not None or token.key in rewriting.source_hosts:
+                    self.record.find(
+                        walked, site.path, "host-in-prose", Severity.INFO,
+                        f"host of the source tenant in text for people: {spelled}", source_id=spelled,
+                    )  # fmt: skip
+            elif new is not None and not self._is_reported_only(inner) and not self._is_in_name(value, token):
+                pieces.append(_Piece(token.start, token.end, new, None, spelled, new))
+            elif new is not None or token.key in rewriting.source_hosts:
+                self.record.find(
+                    walked, site.path, "source-host-left", Severity.ERROR,
+                    f"the copy would act on the source tenant: {spelled}", source_id=spelled,
+                    hint="map the host in `[hosts]`, or keep it with { decision = \"keep\" }"
+                    + ("; for source code: `[rewrite] code = true`" if inner is Role.CODE else ""),
+                )  # fmt: skip
+            elif token.key not in rewriting.target_hosts:
+                self.record.find(
+                    walked, site.path, "foreign-host", Severity.INFO, f"host of another tenant: {spelled}",
+                    source_id=spelled,
+                )  # fmt: skip
+        return pieces
+
+    def _addresses(self, walked: Walked, site: Site, role: Role, value: str) -> list[_Piece]:
+        if "@" not in value or self._is_reported_only(role):
+            return []
+        pieces = []
+        for token in reference.addresses(value):
+            domain = token.key.rpartition("@")[2]
+            new = self.rewriting.mapping.mail_domains.get(domain.lower())
+            if new is None:
+                self.record.find(
+                    walked, site.path, "mail-address", Severity.INFO, f"e-mail address: {token.key}",
+                    source_id=token.key,
+                )  # fmt: skip
+            elif new.lower() != domain.lower():
+                pieces.append(_Piece(token.end - len(domain), token.end, new, None, domain, new))
+        return pieces
+
+    def _values(self, walked: Walked, site: Site, role: Role, value: str) -> list[_Piece]:
+        if "@@" not in value or role is Role.NAME:
+            return []
+        pieces = []
+        for token in reference.values(value):
+            new = self.rewriting.mapping.values.get(token.key)
+            if new is None:
+                self.record.find(
+                    walked, site.path, "value-missing", Severity.ERROR, f"no value for `@@{token.key}@@`",
+                    source_id=token.key, hint=f"add `{token.key}` to the mapping file's section `[values]`",
+                )  # fmt: skip
+            else:
+                if _is_in_inner_string(value, token.start):
+                    new = encoded(new)
+                pieces.append(_Piece(token.start, token.end, new, None, f"@@{token.key}@@", None))
+        return pieces
+
+
+def _is_in_inner_string(value: str, index: int) -> bool:
+    """Whether `index` lies inside a string of a JSON text that `value` holds."""
+    if not value.lstrip().startswith(("{", "[")):
+        return False
+    quotes = re.findall(r'(?<!\\)(?:\\\\)*"', value[:index])
+    return len(quotes) % 2 == 1
