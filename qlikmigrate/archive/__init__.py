@@ -1,6 +1,7 @@
 """A snapshot as one file, written once, checked whenever read, and opened by standard tools as well."""
 
 from qlikmigrate.archive.reader import Archive, open_archive
+from qlikmigrate.archive.verification import Damage, Verification, Whole, salvage, verify
 from qlikmigrate.archive.writer import ArchiveWriter
 
-__all__ = ["Archive", "ArchiveWriter", "open_archive"]
+__all__ = ["Archive", "ArchiveWriter", "Damage", "Verification", "Whole", "open_archive", "salvage", "verify"]

@@ -194,7 +194,7 @@ class ContainerFile:
         if self.read(start + size, end_at + _END.size - start - size) != _end(count, start, size):
             raise ContainerError("end of the directory is damaged")
         members = tuple(_entries(data, count))
-        if sum(map(len, map(_central, members))) != size or b"".join(map(_central, members)) != data:
+        if b"".join(map(_central, members)) != data:
             raise ContainerError("directory is damaged")
         expected = 0
         for member in members:
@@ -219,7 +219,7 @@ class ContainerFile:
         if end_at < 0 or fixed[:4] != b"PK\x05\x06":
             raise ContainerError("end of the directory is damaged")
         _, _, _, _, count, size, start, _ = _END.unpack(fixed)
-        if _U16 in (count,) or _U32 in (size, start):
+        if count == _U16 or _U32 in (size, start):
             wide = self.read(end_at - _LOCATOR64.size - _END64.size, _END64.size)
             if len(wide) != _END64.size or wide[:4] != b"PK\x06\x06":
                 raise ContainerError("end of the directory is damaged")
@@ -291,6 +291,11 @@ class ContainerFile:
         expected = tail(members)
         start = members[-1].end if members else 0
         return self.read(start, len(expected)) == expected and start + len(expected) + _SEAL_BYTES == self.size_bytes
+
+    def has_end(self) -> bool:
+        """Whether the file ends as a whole one does, damaged or not: with a seal, or an end record before its place."""
+        last = self.read(max(0, self.size_bytes - _SEAL_BYTES - _END.size), _SEAL_BYTES + _END.size)
+        return last.startswith(b"PK\x05\x06") or _SEAL.fullmatch(last[-_SEAL_BYTES:]) is not None
 
     def seal_is_sound(self) -> bool:
         """Whether the seal is the hash of every byte before it. Reads the whole file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,6 +17,7 @@ from cattrs.gen import make_dict_unstructure_fn
 from cattrs.preconf.orjson import OrjsonConverter, make_converter
 
 from qlikmigrate.kernel.clock import rfc3339
+from qlikmigrate.kernel.jsontext import elements
 from qlikmigrate.model.document import Cut, CutReason, Path
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
@@ -28,7 +30,6 @@ MAX_MANIFEST_BYTES = 512 * 1024 * 1024
 README = "README.txt"
 MANIFEST = "manifest.json.zst"
 DICTIONARY = "dictionary.zst"
-DICTIONARY_COPY = "dictionary-copy.zst"
 CAPTURE = "capture.json.zst"
 
 # A chunk of list rows is read as a whole to give out one row.
@@ -57,7 +58,7 @@ To read it without qlikmigrate:
 
 Folders: automations, connections, ... hold one document an object, lists the rows of the tenant's lists, run what
 changes whenever an automation runs. capture.json.zst says when the snapshot was taken.
-The ZIP comment holds the SHA-256 of all bytes before it. dictionary-copy.zst is a second copy of the dictionary.
+The ZIP comment holds the SHA-256 of all bytes before it.
 """.encode("ascii")
 
 
@@ -198,8 +199,8 @@ class CaptureForm:
     libzstd: str = field(default="")
 
 
-_OWN = (SecretCut, RunCut, DocumentEntry, RowEntry, ListEntry, ManifestForm, RunEntry, RunForm, CaptureForm)
-_KEPT_DEFAULTS = (ManifestForm, Manifest, Capture)
+# Inner ones first: an outer form takes the hooks that are there when it is made.
+_KEPT_DEFAULTS = (Manifest, Capture, ManifestForm)
 
 
 def _converter(*, strict: bool) -> OrjsonConverter:
@@ -277,6 +278,21 @@ def split_rows(text: bytes, sizes: Sequence[int]) -> list[bytes]:
         offset += size + 2
     if join_rows(rows) != text:
         raise ValueError("rows do not make up the chunk")
+    return rows
+
+
+def rows_without_sizes(text: bytes) -> list[tuple[str, bytes]]:
+    """Id and bytes of the rows of a chunk whose manifest is lost. Nothing where its text is no JSON array."""
+    rows = []
+    try:
+        decoded = text.decode("utf-8")
+        for start, end in elements(decoded):
+            row = decoded[start:end]
+            value = json.loads(row)
+            ident = value.get("id") if isinstance(value, dict) else None
+            rows.append((ident if isinstance(ident, str) else "", row.encode()))
+    except (ValueError, RecursionError):
+        return []
     return rows
 
 

@@ -100,7 +100,6 @@ def expected_members(form: layout.ManifestForm, *, dictionary: bool) -> list[str
         *([layout.DICTIONARY] if dictionary else []),
         *(entry.member for entry in form.documents),
         *(chunk.member for chunk in form.lists),
-        *([layout.DICTIONARY_COPY] if dictionary else []),
         *(layout.run_member(number) for number in range(1, runs + 1)),
         layout.CAPTURE,
     ]

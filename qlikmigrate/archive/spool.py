@@ -78,9 +78,9 @@ class Spool:
         """Forget a document."""
         self._slots.pop(key, None)
 
-    def content(self, slot: Slot) -> bytes:
-        """The document's bytes."""
-        return self._codec.decompress(self._read(slot.offset, slot.stored), size_bytes=slot.size)
+    def content(self, slot: Slot, codec: Codec | None = None) -> bytes:
+        """The document's bytes. Each thread that reads brings its own `codec`."""
+        return (codec or self._codec).decompress(self._read(slot.offset, slot.stored), size_bytes=slot.size)
 
     def run(self, slot: Slot) -> RunEntry:
         """Its capture time and run data."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import queue
 import secrets
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -31,6 +34,9 @@ from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
 
+_THREADS = 2
+# Frames made ahead of the one being written: memory for that many documents.
+_AHEAD = 8
 PARTIAL_PREFIX = ".qlikmigrate-"
 PARTIAL_SUFFIX = ".partial"
 
@@ -193,17 +199,15 @@ class ArchiveWriter:
             lists=tuple(_list_entry(spool, chunk) for chunk in chunks),
         )
         container.add(layout.MANIFEST, plain.compress(layout.dump(form)))
-        # In front of the documents and again behind them: what is cut off at the end leaves the first one.
+        # In front of the documents, so that it is there when the end of the file is cut off.
         dictionary = train([spool.content(slot) for _, slot in details[:DICTIONARY_MAX_DOCUMENTS]])
-        codec = plain if dictionary is None else Codec(dictionary)
         if dictionary is not None:
             container.add(layout.DICTIONARY, plain.compress(dictionary))
-        for (_, kind, ident), slot in details:
-            container.add(layout.document_member(kind, ident), codec.compress(spool.content(slot)))
+        frames = _frames(spool, [slot for _, slot in details], dictionary)
+        for ((_, kind, ident), _slot), frame in zip(details, frames, strict=True):
+            container.add(layout.document_member(kind, ident), frame)
         for chunk in chunks:
             container.add(chunk.member, plain.compress(_rows_text(spool, chunk)))
-        if dictionary is not None:
-            container.add(layout.DICTIONARY_COPY, plain.compress(dictionary))
         # What follows differs from backup to backup.
         slots = [slot for _, slot in details] + [slot for chunk in chunks for _, slot in chunk.rows]
         for number, first in enumerate(range(0, len(slots), layout.RUN_CHUNK_DOCUMENTS), start=1):
@@ -228,6 +232,29 @@ class ArchiveWriter:
             raise FailedError(f"cannot write `{self.path}`: {error.strerror}", code="cannot-write") from None
         except (UnicodeEncodeError, UnicodeDecodeError) as error:
             raise FailedError(f"a text is no Unicode: {error.reason}", code="not-storable") from None
+
+
+def _frames(spool: Spool, slots: Sequence[Slot], dictionary: bytes | None) -> Iterator[bytes]:
+    """The documents as frames, in order, a few at a time on threads: libzstd works outside Python's lock."""
+    codecs: queue.SimpleQueue[tuple[Codec, Codec]] = queue.SimpleQueue()
+    for _ in range(_THREADS):
+        codecs.put((Codec.spool(), Codec(dictionary)))
+
+    def press(slot: Slot) -> bytes:
+        reading, writing = pair = codecs.get()
+        try:
+            return writing.compress(spool.content(slot, reading))
+        finally:
+            codecs.put(pair)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        pending: deque[Future[bytes]] = deque()
+        for slot in slots:
+            pending.append(pool.submit(press, slot))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _chunks(rows: Sequence[tuple[Key, Slot]]) -> Iterator[_Chunk]:
