@@ -17,7 +17,9 @@ from qlikmigrate.sandbox.fault import (
     Status,
     Truncate,
 )
+from qlikmigrate.sandbox.seed import Company, seed_source, seed_target
 from qlikmigrate.sandbox.server import Server
+from qlikmigrate.sandbox.service import Sandbox
 from qlikmigrate.sandbox.shelf import ArmedSighting
 from qlikmigrate.sandbox.switches import (
     BotConnections,
@@ -40,6 +42,7 @@ __all__ = [
     "BotConnections",
     "BothForms",
     "CloudTenant",
+    "Company",
     "Connector",
     "Delay",
     "DropRows",
@@ -59,6 +62,7 @@ __all__ = [
     "RepeatPage",
     "ResetAfterCommit",
     "ResetBefore",
+    "Sandbox",
     "ScheduleForms",
     "Seen",
     "Server",
@@ -66,4 +70,6 @@ __all__ = [
     "Switches",
     "Truncate",
     "Wrapping",
+    "seed_source",
+    "seed_target",
 ]
