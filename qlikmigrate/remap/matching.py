@@ -16,6 +16,8 @@ from qlikmigrate.remap.mapping import MappingRow
 from qlikmigrate.remap.mapping_file import MappingFile
 from qlikmigrate.remap.pairing import Contents, Found, pair
 
+__all__ = ["QLIK_CLOUD_SERVICES", "Contents", "contested", "match"]
+
 QLIK_CLOUD_SERVICES = "61a87510-c7a3-11ea-95da-0fb0c241e75c"
 """The connector whose connection every user gets from the system. Source: Qlik's automation-builder skill; it is one
 guid in all public workspaces."""

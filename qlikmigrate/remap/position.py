@@ -11,7 +11,7 @@ from attrs import frozen
 
 from qlikmigrate.model.document import Path
 
-_TOKEN = re.compile(r'[ \t\r\n]*+(?:("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],:])|([^\s{}\[\],:"]++))', re.S)
+_TOKEN = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],])|([^\s{}\[\],:"]++)', re.S)
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.S)
 
 
@@ -37,53 +37,45 @@ class Scalar:
 def positions(text: str, start: int, end: int) -> Iterator[Site | Scalar]:
     """Every string (keys too) and scalar of the JSON value at `text[start:end]`, in document order.
 
-    Raises:
-        ValueError: the text is not well formed.
+    The value is taken to be well formed.
     """
-    # One entry a container that is open: its index so far for an array, the key at hand for an object.
-    stack: list[str | int | None] = []
+    # Of the container at hand: its path, the index (arrays) or None, and the key or index that comes next.
+    base: Path = ()
+    index: int | None = None
+    here: Path = ()
     expects_key = False
-    index = start
-    while index < end:
-        match = _TOKEN.match(text, index, end)
-        if match is None:
-            if text[index:end].strip(" \t\r\n"):
-                raise ValueError(f"no JSON at position {index}")
-            return
-        index = match.end()
-        string, mark, scalar = match.groups()
-        if string is not None:
-            begin = index - len(string)
+    stack: list[tuple[Path, int | None, Path]] = []
+    for match in _TOKEN.finditer(text, start, end):
+        group = match.lastindex
+        if group == 1:
+            begin, stop = match.span()
             if expects_key:
-                key = decoded(string)
-                stack[-1] = key
-                yield Site((*_path(stack[:-1]), key), True, begin, index)
+                here = (*base, decoded(match.group()))
+                expects_key = False
+                yield Site(here, True, begin, stop)
+            else:
+                yield Site(here, False, begin, stop)
+        elif group == 3:
+            yield Scalar(here, match.start(), match.end())
+        else:
+            mark = match.group()
+            if mark == ",":
+                if index is None:
+                    expects_key = True
+                else:
+                    index += 1
+                    here = (*base, index)
+            elif mark == "{":
+                stack.append((base, index, here))
+                base, index, expects_key = here, None, True
+            elif mark == "[":
+                stack.append((base, index, here))
+                base, index = here, 0
+                here = (*base, 0)
                 expects_key = False
             else:
-                yield Site(_path(stack), False, begin, index)
-        elif scalar is not None:
-            yield Scalar(_path(stack), index - len(scalar), index)
-        elif mark == "{":
-            stack.append(None)
-            expects_key = True
-        elif mark == "[":
-            stack.append(0)
-            expects_key = False
-        elif mark in "}]":
-            if not stack:
-                raise ValueError(f"nothing to close at position {index - 1}")
-            stack.pop()
-            expects_key = False
-        elif mark == "," and stack:
-            top = stack[-1]
-            if isinstance(top, int):
-                stack[-1] = top + 1
-            else:
-                expects_key = True
-
-
-def _path(stack: list[str | int | None]) -> Path:
-    return tuple(part for part in stack if part is not None)
+                base, index, here = stack.pop()
+                expects_key = False
 
 
 def decoded(string: str) -> str:

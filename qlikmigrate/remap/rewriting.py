@@ -112,6 +112,11 @@ class Rewriting:
         """Whether references to it need neither change nor word."""
         return all(one.action is Action.SAME for one in self.resolutions(ident))
 
+    def is_known_elsewhere(self, ident: str) -> bool:
+        """Whether an id that the source does not know means something at the target, or is the target's own."""
+        key = ident.lower()
+        return key in self.target.by_id or key in self.catalogue or key == self.target.tenant.id.lower()
+
     def _resolve_all(self, key: str) -> abc.Iterator[Resolution]:
         met = set()
         tenant = self.source.tenant

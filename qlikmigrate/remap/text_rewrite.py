@@ -16,9 +16,10 @@ from qlikmigrate.remap.reference import Token
 from qlikmigrate.remap.rewriting import Action, Resolution, Rewriting
 from qlikmigrate.remap.role import Role
 
-_NESTED_NULL_BEFORE = re.compile(r'(?<=[:\s])(\\*"){1}\Z')
 _NESTED_DATASOURCE = re.compile(r'\\*"id\\*"\s*:\s*\\*"datasource\\*"[^{}]*\Z')
 _NESTED_CODE = re.compile(r'\\*"id\\*"\s*:\s*\\*"(code|test_payload)\\*"[^{}]*?\\*"value\\*"\s*:\s*\\*"', re.S)
+# What a nested workspace calls its own or the catalogue's.
+_NESTED_OWN = re.compile(r'(?:[iI]d|key|[gG]uid)\\*"\s*:\s*\\*"\Z')
 _FIXED = frozenset({Role.INTERNAL, Role.CATALOGUE})
 _MAP_HINT = "add a line to the mapping file: section `[ids]`"
 
@@ -59,6 +60,7 @@ class TextRewriter:
         ):
             if not any(piece.start < other.end and other.start < piece.end for other in pieces):
                 pieces.append(piece)
+        self._unknown(walked, site, role, value)
         if not pieces:
             return
         spelling = Spelling(spelled) if "\\" in spelled else None
@@ -186,6 +188,23 @@ class TextRewriter:
         if not re.search(r'\\*"value\\*"\s*:\s*\Z', head) or not _NESTED_DATASOURCE.search(head):
             return None
         return before.start(), token.end + len(before.group())
+
+    def _unknown(self, walked: Walked, site: Site, role: Role, value: str) -> None:
+        """List what looks like an id and is none of anybody's."""
+        if role is Role.PROSE or walked.fields.get((*site.path[:-1], "type")) == "select":
+            return
+        tokens = [token for token in reference.id_shaped(value) if not self.rewriting.resolutions(token.key)]
+        if tokens and "blocks" in value:
+            own = {token.key for token in tokens if _NESTED_OWN.search(value, max(0, token.start - 60), token.start)}
+            tokens = [token for token in tokens if token.key not in own]
+        for token in tokens:
+            if not self.rewriting.is_known_elsewhere(token.key):
+                spelled = value[token.start : token.end]
+                self.record.find(
+                    walked, site.path, "unknown-id", Severity.INFO, f"no inventory knows `{spelled}`",
+                    source_id=spelled,
+                    hint="deleted, of another tenant, or no id at all; `[ids]` in the mapping file settles it",
+                )  # fmt: skip
 
     # -- hosts, addresses, values
 
