@@ -32,7 +32,7 @@ _BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 class ApiError(QlikmigrateError):
-    """Base of the wire's errors. `operation` as in the table; `status` and `trace_id` of the answer, if there is one."""
+    """Base of the wire's errors. `operation` as in the table; `status` and `trace_id` of the answer, if any."""
 
     default_code: ClassVar[str] = "api-error"
 

@@ -263,11 +263,15 @@ class CloudClient:
         content = _body(operation, body)
         if operation.family is Family.PLATFORM:
             return await self._send(operation, operation.path_under("v1", ids), asked, content)
-        if self._shared.family is None:
-            if operation.shape is Shape.PAGE and not ids:
-                return await self._deciding(operation, asked)
-            await self._decide()
-        family = self._shared.family
+        shared = self._shared
+        if shared.family is None:
+            async with shared.deciding:
+                if shared.family is None:
+                    if operation.shape is Shape.PAGE and not ids:
+                        return await self._decide(operation, asked)
+                    probe = OPERATIONS["automation.list"]
+                    await self._decide(probe, _query(probe, {"limit": 1}))
+        family = shared.family
         assert family is not None
         if family == "v1" and operation.family is Family.WORKFLOWS:
             raise UnsupportedError(
@@ -277,26 +281,18 @@ class CloudClient:
             )
         return await self._send(operation, operation.path_under(family, ids), asked, content)
 
-    async def _decide(self) -> None:
-        """Find out the family with the cheapest list there is."""
-        probe = OPERATIONS["automation.list"]
-        await self._deciding(probe, _query(probe, {"limit": 1}))
-
-    async def _deciding(self, operation: Operation, asked: str) -> Response:
+    async def _decide(self, operation: Operation, asked: str) -> Response:
         """Send a first list under `/api/workflows`; where that is not found, under `/api/v1`. The one found is kept."""
         shared = self._shared
-        async with shared.deciding:
-            if shared.family is not None:
-                return await self._send(operation, operation.path_under(shared.family, {}), asked, b"")
-            try:
-                response = await self._send(operation, operation.path_under("workflows", {}), asked, b"")
-                shared.family = "workflows"
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                response = await self._send(operation, operation.path_under("v1", {}), asked, b"")
-                shared.family = "v1"
-            return response
+        try:
+            response = await self._send(operation, operation.path_under("workflows", {}), asked, b"")
+            shared.family = "workflows"
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            response = await self._send(operation, operation.path_under("v1", {}), asked, b"")
+            shared.family = "v1"
+        return response
 
     async def _send(self, operation: Operation, path: str, query: str, content: bytes) -> Response:
         url = f"{self.endpoint.origin}{path}" + (f"?{query}" if query else "")

