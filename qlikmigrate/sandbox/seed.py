@@ -308,15 +308,15 @@ class _Story:
         self._add("Inventory of apps", "lena", "Data Platform", apps)
         # Text that is nearly JSON: a formula stands outside the quotes.
         body = (
-            '{"name":"Copy of reload","spaceId":"%s","interval":{$.interval},"workspace":{"blocks":[{"settings":'
-            '[{"id":"datasource","value":"%s"}]}]}}'
+            f'{{"name":"Copy of reload","spaceId":"{company.spaces["Sales"]}","interval":{{$.interval}},"workspace":'
+            f'{{"blocks":[{{"settings":[{{"id":"datasource","value":"{company.connections["platform"]}"}}]}}]}}}}'
         )
         create = Draft("l2").endpoint(
             PLATFORM_OPERATIONS, "7b5d4040-c463-11f0-9b81-e7987de54c81", "Qlik Platform Operations - Raw API Request",
             {
                 "7b9385e0-c463-11f0-9f64-919f692becef": host,
                 "7bb5c320-c463-11f0-be15-db4bddfc1b4a": "automations",
-                "7c28a2d0-c463-11f0-a866-73afb2fbaa30": body % (company.spaces["Sales"], company.connections["platform"]),
+                "7c28a2d0-c463-11f0-a866-73afb2fbaa30": body,
             },
             connection=company.connections["platform"],
         )  # fmt: skip
