@@ -17,6 +17,8 @@ from qlikmigrate.remap.role import Role, block_role
 from qlikmigrate.remap.text_rewrite import TextRewriter
 
 _LABELS = (Role.CONNECTION_LABEL, Role.CALL_LABEL, Role.LABEL)
+# Last parts of the paths that matter here: asked first, because most strings are none of them.
+_DESIGNED = frozenset({"value", "displayValue", "datasourcetype_guid"})
 _GUIDS: tuple[Path, ...] = (("endpoint_guid",), ("snippet_guid",))
 
 
@@ -33,7 +35,7 @@ class BlockRewriter:
         """Rewrite a block's references by design. Returns the starts of the strings that are done."""
         done: set[int] = set()
         for site in walked.sites:
-            if site.is_key:
+            if site.is_key or site.path[-1] not in _DESIGNED:
                 continue
             role = block_role(site.path, walked.fields)
             if role in (Role.CONNECTION, Role.CALL):

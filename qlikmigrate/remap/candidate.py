@@ -60,13 +60,12 @@ def _places(raw: bytes, rewriting: Rewriting) -> Iterator[int]:
 
 def _unknown(raw: bytes, runs: Iterable[bytes], rewriting: Rewriting) -> set[bytes]:
     """Runs in the form of an id that no inventory, catalogue or internal position accounts for."""
-    shaped = {run for run in runs if len(run) in (24, 36) and reference.is_id_shaped(run)}
-    shaped -= rewriting.ids.spelled
+    shaped = {run for run in runs if len(run) == 36 or len(run) == 24} - rewriting.ids.spelled
     if shaped:
         shaped -= {one.lower() for one in _INTERNAL.findall(raw)}
     if shaped:
         shaped -= {one.lower() for pair in _OPTION.findall(raw) for one in pair}
-    return {run for run in shaped if not rewriting.is_known_elsewhere(run.decode())}
+    return {run for run in shaped if reference.is_id_shaped(run) and not rewriting.is_known_elsewhere(run.decode())}
 
 
 def _is_settled(rewriting: Rewriting, connector: str) -> bool:

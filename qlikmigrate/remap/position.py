@@ -6,8 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-
-from attrs import frozen
+from typing import NamedTuple
 
 from qlikmigrate.model.document import Path
 
@@ -15,8 +14,7 @@ _TOKEN = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")|([{}\[\],])|([^\s{}\[\],:"]+
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.S)
 
 
-@frozen
-class Site:
+class Site(NamedTuple):
     """One string, quotes included: `text[start:end]`. A key's path ends with the key itself."""
 
     path: Path
@@ -25,9 +23,8 @@ class Site:
     end: int
 
 
-@frozen
-class Scalar:
-    """One number, boolean or null: `text[start:end]`."""
+class Scalar(NamedTuple):
+    """One number, boolean or null directly in the value that is walked: `text[start:end]`."""
 
     path: Path
     start: int
@@ -35,7 +32,7 @@ class Scalar:
 
 
 def positions(text: str, start: int, end: int) -> Iterator[Site | Scalar]:
-    """Every string (keys too) and scalar of the JSON value at `text[start:end]`, in document order.
+    """Every string (keys too) of the JSON value at `text[start:end]`, and its own scalars, in document order.
 
     The value is taken to be well formed.
     """
@@ -56,7 +53,8 @@ def positions(text: str, start: int, end: int) -> Iterator[Site | Scalar]:
             else:
                 yield Site(here, False, begin, stop)
         elif group == 3:
-            yield Scalar(here, match.start(), match.end())
+            if len(here) == 1:
+                yield Scalar(here, match.start(), match.end())
         else:
             mark = match.group()
             if mark == ",":

@@ -19,7 +19,9 @@ from qlikmigrate.remap.safeguard import check
 from qlikmigrate.remap.text_rewrite import TextRewriter
 
 _OUTER_ROLES = {"description": Role.TEXT, "name": Role.NAME}
+# Fields that say what a string is are short and not deep: `inputs[3].id`.
 _SHORT = 400
+_FIELD_DEPTH = 3
 
 
 def rewrite(raw: bytes, rewriting: Rewriting) -> Rewritten:
@@ -72,20 +74,24 @@ def _role(walked: Walked, path: Path) -> Role:
 def _walk(text: str, parts: Iterable[Region], at: list[int]) -> Iterator[tuple[Walked, list[Site]]]:
     """The regions in which something may have to be done, with the strings concerned."""
     for region in parts:
-        first = bisect_left(at, region.start)
-        if first == len(at) or at[first] >= region.end:
+        place = bisect_left(at, region.start)
+        if place == len(at) or at[place] >= region.end:
             continue
         walked = Walked(region, [], [], {})
         hits = []
+        near = at[place]
         for one in positions(text, region.start, region.end):
             if isinstance(one, Scalar):
                 walked.scalars.append(one)
                 continue
+            path, is_key, start, end = one
             walked.sites.append(one)
-            if not one.is_key and one.end - one.start < _SHORT:
-                walked.fields[one.path] = decoded(text[one.start : one.end])
-            place = bisect_left(at, one.start)
-            if place < len(at) and at[place] < one.end:
+            if not is_key and len(path) <= _FIELD_DEPTH and end - start < _SHORT:
+                walked.fields[path] = decoded(text[start:end])
+            while near < start and place + 1 < len(at):
+                place += 1
+                near = at[place]
+            if start <= near < end:
                 hits.append(one)
         yield walked, hits
 
