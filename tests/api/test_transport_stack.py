@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_script import CLIENT_SECRET, CUT, HTML, KEY, LOST, SLOW, says
 
+from qlikmigrate.api.count import RequestCounts
 from qlikmigrate.api.endpoint import Access, Limits, OAuthClient
 from qlikmigrate.api.error import (
     BrokenAnswerError,
@@ -23,10 +24,12 @@ from qlikmigrate.api.error import (
     UnreachableError,
 )
 from qlikmigrate.api.operation import OPERATIONS, Retry, Shape
-from qlikmigrate.api.transport.limiter import LONGEST_PAUSE_S, Gate, retry_after_s
+from qlikmigrate.api.transport.exchange import Call
+from qlikmigrate.api.transport.limiter import LONGEST_PAUSE_S, Gate, Limiter, gates, retry_after_s
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.event import Log
+from qlikmigrate.kernel.message import Request
 from qlikmigrate.kernel.secret import Secret
 
 # What the contract says may be sent again; everything else that is no GET must happen once.
@@ -191,24 +194,28 @@ async def test_what_only_looks_like_json_is_broken(opened, script, raw):
         await opened().call("automation.get", id="a")
 
 
-async def test_429_stops_the_whole_tier_and_no_other(opened, script):
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_wait_stops_the_whole_tier_and_no_other(status):
     """While tier 2 is asked to wait, its other calls wait too, and tier 1 goes on."""
-    enable = "POST /api/workflows/automations/{}/actions/enable"
-    script.on(enable.format("a"), says(429, retry_after="60"), says(204))
-    script.on(enable.format("b"), says(204))
-    script.on("GET /api/workflows/automations/c", says(200, {}))
-    client = opened()
-    first = asyncio.create_task(client.call("automation.enable", id="a"))
-    for _ in range(20):
-        await asyncio.sleep(0)
-        if client.counts.throttled:
-            break
-    started = script.clock.monotonic()
-    await client.call("automation.get", id="c")
-    assert script.clock.monotonic() - started < 1
-    await client.call("automation.enable", id="b")
-    assert script.clock.monotonic() - started >= 59
-    await first
+    clock = ManualClock()
+    answers = [says(status, retry_after="60"), says(200), says(204), says(204)]
+
+    class Wire:
+        async def send(self, call):
+            return answers.pop(0).response
+
+    limiter = Limiter(Wire(), gates(Limits(), clock), RequestCounts(), clock)
+
+    async def spent(name: str) -> float:
+        started = clock.monotonic()
+        operation = OPERATIONS[name]
+        await limiter.send(Call(operation=operation, request=Request(method=operation.method, url="https://x/y")))
+        return clock.monotonic() - started
+
+    assert await spent("automation.enable") == 0
+    assert await spent("automation.get") == 0
+    assert await spent("automation.update") == 60
+    assert await spent("automation.update") == 0
 
 
 def test_retry_after_in_every_spelling():
