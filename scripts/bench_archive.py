@@ -28,6 +28,7 @@ from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
+from qlikmigrate.sandbox.synthetic import Recipe
 
 WORDS = [
     "customer",
@@ -144,6 +145,17 @@ class Workshop:
         return ident, json.dumps(document, separators=(",", ":")).encode()
 
 
+def sandbox_documents(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Automations of 10 to 60 kB as the embedded tenant makes them up."""
+    chance = random.Random(seed)
+    made_ids = Workshop(seed)
+    for index in range(count):
+        recipe = Recipe(seed=chance.getrandbits(32), size_bytes=chance.randrange(10_000, 60_000))
+        ident = made_ids.ident()
+        head = {"id": ident, "name": recipe.name(index), "description": recipe.description(), "state": "available"}
+        yield ident, json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"workspace":' + recipe() + b"}"
+
+
 def real_documents(folder: Path, seed: int) -> Iterator[tuple[str, bytes]]:
     """The workspaces of a folder, each as one document."""
     random_ids = Workshop(seed)
@@ -205,11 +217,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--folder", type=Path, help="measure the JSON files of this folder instead")
+    parser.add_argument("--varied", action="store_true", help="measure documents of more varied blocks instead")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.folder:
         documents = list(real_documents(given.folder, given.seed))
+    elif not given.varied:
+        documents = list(sandbox_documents(given.documents, given.seed))
     else:
         workshop = Workshop(given.seed)
         documents = [workshop.automation() for _ in range(given.documents)]

@@ -39,7 +39,7 @@ RUN_CHUNK_DOCUMENTS = 256
 
 _FOLDERS: Mapping[Kind, str] = {kind: f"{kind.value}s" if not kind.value.endswith("s") else kind.value for kind in Kind}
 _KINDS = {folder: kind for kind, folder in _FOLDERS.items()}
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_UNSAFE = re.compile(rb"[^a-z0-9_-]")
 _MAX_STEM = 180
 # Names that some systems keep for devices.
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
@@ -70,7 +70,7 @@ def stem(ident: str) -> str:
     if not ident:
         return "~empty"
     encoded = ident.encode("utf-8")
-    name = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in encoded)
+    name = _UNSAFE.sub(lambda byte: b"%%%02x" % ord(byte[0]), encoded).decode("ascii")
     if len(name) > _MAX_STEM:
         return f"~{hashlib.sha256(encoded).hexdigest()}"
     if _RESERVED.fullmatch(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import OrderedDict
@@ -127,6 +128,9 @@ class Archive:
             raise self._corrupt("an object is listed twice")
         self._codec: Codec | None = None
         self._runs: OrderedDict[int, tuple[layout.RunEntry, ...]] = OrderedDict()
+        with contextlib.suppress(ValueError):
+            # Now, so that the first document is read as fast as all others; damage is told by whoever needs it.
+            self._document_codec()
 
     def __enter__(self) -> Archive:
         return self
