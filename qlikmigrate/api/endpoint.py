@@ -113,6 +113,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_key(endpoint: Endpoint) -> None:
+    """Refuse a key that cannot stand in a header, without showing it.
+
+    Raises:
+        UsageError: it is empty, or holds a blank or a character outside ASCII.
+    """
+    credentials = endpoint.credentials
+    if isinstance(credentials, ApiKey) and not is_header_word(credentials.key.reveal()):
+        raise UsageError(
+            f"`api_key` of tenant `{endpoint.name}` is empty or holds characters that no key has",
+            hint="paste it again, without blanks and line ends",
+        )
+
+
+def is_header_word(text: str) -> bool:
+    """Whether `text` is printable ASCII without blanks."""
+    return bool(text) and all("!" <= character <= "~" for character in text)
+
+
 def check_url(endpoint: Endpoint) -> None:
     """Refuse a url that would send credentials in the clear.
 

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from qlikmigrate.api.answer import Answer, rows_of
-from qlikmigrate.api.error import ApiError, ListUnstableError
+from qlikmigrate.api.error import ApiError, BrokenAnswerError, ListUnstableError
 
 _RESTARTS = 3
 _EMPTY_PAGES = 100
@@ -27,11 +27,10 @@ class _Pass:
     pages: set[bytes] = field(factory=set)
     empty: int = 0
 
-    def repeats(self, page: Any, href: str | None) -> bool:
+    def repeats(self, page: Any, rows: list[bytes], href: str | None) -> bool:
         """Whether this page, or the link it gives, was there before."""
-        rows = page["data"]
         if rows:
-            mark = _mark(rows)
+            mark = _mark(page["data"], rows)
             if mark in self.pages:
                 return True
             self.pages.add(mark)
@@ -44,10 +43,17 @@ class _Pass:
         return False
 
 
-def _mark(rows: list[Any]) -> bytes:
-    """A fingerprint of the page's set of ids; of rows without one, their text."""
-    ids = sorted(str(row.get("id", row)) if isinstance(row, dict) else str(row) for row in rows)
-    return hashlib.sha256("\0".join(ids).encode("utf-8", "surrogatepass")).digest()
+def _mark(values: list[Any], rows: list[bytes]) -> bytes:
+    """A fingerprint of the page's set of ids; a row without one stands for itself."""
+    marks = [
+        ident.encode("utf-8", "surrogatepass") if isinstance(ident := _id(value), str) else row
+        for value, row in zip(values, rows, strict=True)
+    ]
+    return hashlib.sha256(b"\0".join(sorted(marks))).digest()
+
+
+def _id(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else None
 
 
 def next_href(page: Any) -> str | None:
@@ -56,6 +62,16 @@ def next_href(page: Any) -> str | None:
     follow = links.get("next") if isinstance(links, dict) else None
     href = follow.get("href") if isinstance(follow, dict) else follow
     return href if isinstance(href, str) and href else None
+
+
+def _rows(raw: bytes, operation: str, tenant: str) -> list[bytes]:
+    try:
+        return rows_of(raw)
+    except ValueError as error:
+        raise BrokenAnswerError(
+            f"`{operation}` on `{tenant}` was answered with a page that cannot be taken apart: {error}",
+            operation=operation,
+        ) from None
 
 
 async def all_rows(fetch: Fetch, *, operation: str, tenant: str) -> AsyncIterator[bytes]:
@@ -78,9 +94,10 @@ async def all_rows(fetch: Fetch, *, operation: str, tenant: str) -> AsyncIterato
                 break
             page = answer.json()
             following = next_href(page)
-            if seen.repeats(page, following):
+            rows = _rows(answer.raw, operation, tenant)
+            if seen.repeats(page, rows, following):
                 break
-            for row in rows_of(answer.raw):
+            for row in rows:
                 yield row
             if following is None:
                 return

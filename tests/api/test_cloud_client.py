@@ -12,6 +12,7 @@ from wire_script import KEY, says
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint
 from qlikmigrate.api.error import (
+    BrokenAnswerError,
     ConflictError,
     ForbiddenError,
     ForeignHostError,
@@ -366,3 +367,20 @@ def test_loopback_may_be_plain_and_paths_are_ignored(url):
     endpoint = Endpoint(name="t", url=url, credentials=ApiKey(key=Secret(KEY)), handler=lambda request: says())
     client = CloudClient.open(endpoint, access=Access.READ, clock=ManualClock(), sink=discard)
     assert client.endpoint.origin == url.rstrip("/").split("/hub")[0]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "line\n", "na\u00efve", "tab\t"])
+def test_a_key_that_cannot_stand_in_a_header_is_refused_unseen(key):
+    """A pasted key with a blank or a line end is a usage error that does not show it."""
+    endpoint = Endpoint(name="prod", url=HOST, credentials=ApiKey(key=Secret(key)), handler=lambda request: says())
+    with pytest.raises(UsageError) as caught:
+        CloudClient.open(endpoint, access=Access.READ, clock=ManualClock(), sink=discard)
+    assert not key.strip() or key not in caught.value.message
+
+
+async def test_a_page_too_deep_to_take_apart_is_an_error(opened, script):
+    """Nesting beyond what can be read ends with an error and not with a crash."""
+    deep = b'{"data":[' + b"[" * 1000 + b"]" * 1000 + b"]}"
+    script.on(LIST, says(200, deep))
+    with pytest.raises(BrokenAnswerError):
+        await collect(opened().rows("automation.list"))

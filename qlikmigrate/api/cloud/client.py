@@ -18,7 +18,7 @@ from qlikmigrate import __version__
 from qlikmigrate.api import paging
 from qlikmigrate.api.answer import Answer, answer_of
 from qlikmigrate.api.count import RequestCounts
-from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint, OAuthClient, check_url
+from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint, OAuthClient, check_key, check_url
 from qlikmigrate.api.error import ApiError, ForeignHostError, UnreachableError, UnsupportedError, error_for
 from qlikmigrate.api.operation import OPERATIONS, Family, Operation, Shape
 from qlikmigrate.api.transport.auth import Auth, Identity, KeyIdentity, TokenIdentity
@@ -104,9 +104,10 @@ class CloudClient:
         """A client of `endpoint` that may do what `access` says. Sends nothing yet.
 
         Raises:
-            UsageError: the endpoint grants less than `access`; its url, `ca_file` or proxy cannot be used.
+            UsageError: the endpoint grants less than `access`; its url, key, `ca_file` or proxy cannot be used.
         """
         check_url(endpoint)
+        check_key(endpoint)
         if access.rank > endpoint.access.rank:
             raise access_error(endpoint.name, endpoint.access, access, "this")
         turns = asyncio.Semaphore(endpoint.limits.concurrency)

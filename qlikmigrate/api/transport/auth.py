@@ -10,7 +10,7 @@ from attrs import frozen
 
 from qlikmigrate.api.answer import answer_of
 from qlikmigrate.api.count import RequestCounts
-from qlikmigrate.api.endpoint import ApiKey, OAuthClient
+from qlikmigrate.api.endpoint import ApiKey, OAuthClient, is_header_word
 from qlikmigrate.api.error import UnauthorizedError, words
 from qlikmigrate.api.operation import TOKEN
 from qlikmigrate.api.transport.exchange import Call, Transport
@@ -108,7 +108,7 @@ class TokenIdentity:
         response = await self._transport.send(Call(operation=TOKEN, request=request))
         value = answer_of(TOKEN, response).json() if response.status == 200 else {}
         token = value.get("access_token")
-        if not isinstance(token, str) or not token:
+        if not isinstance(token, str) or not is_header_word(token):
             raise self._refusal(response)
         lifetime = value.get("expires_in")
         lifetime_s = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else _LIFETIME_S

@@ -18,6 +18,8 @@ from qlikmigrate.api.transport.exchange import MAX_BODY_BYTES, Call, ExchangeErr
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.message import Response
 
+_CONNECT_S = 15.0
+
 # The request never left.
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
@@ -109,8 +111,10 @@ class SocketTransport:
 
     def _extensions(self) -> dict[str, object]:
         # The whole attempt is timed from outside. Nobody waits for the pool: it has as many places as there are turns.
+        # A connection that cannot be made ends sooner than the attempt: then it is known that nothing was sent.
         step_s = self.timeout_s
-        return {"timeout": {"connect": step_s, "read": step_s, "write": step_s, "pool": step_s}}
+        connect_s = min(_CONNECT_S, step_s * 0.9)
+        return {"timeout": {"connect": connect_s, "read": step_s, "write": step_s, "pool": step_s}}
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:
