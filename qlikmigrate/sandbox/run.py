@@ -42,6 +42,14 @@ class Runs:
     def __init__(self, realm: Realm, shelf: Shelf) -> None:
         self._realm = realm
         self._shelf = shelf
+        self._running: dict[str, tuple[Automation, dict[str, Any]]] = {}
+
+    def settle(self) -> None:
+        """End the runs whose time is over."""
+        latest = stamp(self._realm.now() - timedelta(seconds=self._realm.switches.run_seconds))
+        for one, run in list(self._running.values()):
+            if run["startTime"] <= latest:
+                self._end(one, run, "finished")
 
     def start(self, one: Automation, context: str, executed_by: str) -> dict[str, Any]:
         """Run an automation now.
@@ -51,11 +59,11 @@ class Runs:
         """
         if one.state != "available":
             raise forbidden("The automation is not available")
-        if sum(self._settled(run)["status"] == "running" for run in one.runs) >= one.max_runs:
+        if sum(run["status"] == "running" for run in one.runs) >= one.max_runs:
             raise ApiError(422, "HTTP-422", "Unprocessable", "Too many concurrent runs")
         now = self._realm.now()
         moment = stamp(now)
-        run = {
+        run: dict[str, Any] = {
             "id": self._realm.mint.time_id(),
             "error": [],
             "title": "",
@@ -76,24 +84,20 @@ class Runs:
             "scheduledStartTime": None,
         }
         one.runs.append(run)
-        self._settled(run)
+        self._running[run["id"]] = (one, run)
+        self.settle()
         if context == "api_async" and one.is_scheduled:
             schedule.started(one.schedules, now)
         one.touch()
         self._realm.changed()
         return run
 
-    def _settled(self, run: dict[str, Any]) -> dict[str, Any]:
-        if run["status"] == "running":
-            seconds = self._realm.switches.run_seconds
-            now = self._realm.now()
-            if stamp(now - timedelta(seconds=seconds)) >= run["startTime"]:
-                self._end(run, "finished")
-        return run
-
-    def _end(self, run: dict[str, Any], status: str) -> None:
+    def _end(self, one: Automation, run: dict[str, Any], status: str) -> None:
         moment = stamp(self._realm.now())
         run.update(status=status, stopTime=moment, updatedAt=moment)
+        del self._running[run["id"]]
+        one.touch()
+        self._realm.changed()
 
     def routes(self) -> Iterator[Route]:
         """Operations on runs, under both families; the debug log and usage as the service has them."""
@@ -113,12 +117,12 @@ class Runs:
         one = self._shelf.reach(call, ident, write=False, admin=admin)
         for run in one.runs:
             if run["id"] == run_id:
-                return one, self._settled(run)
+                return one, run
         raise not_found("Run not found")
 
     def _list(self, call: Call, ident: str) -> Response:
         one = self._shelf.reach(call, ident, write=False, admin=True)
-        runs = {run["id"]: self._settled(run) for run in one.runs}
+        runs = {run["id"]: run for run in one.runs}
         if text := call.query.get("filter"):
             test = compile_filter(text, ("status", "context", "startTime", "executedById"))
             runs = {ident: run for ident, run in runs.items() if test(run.get)}
@@ -156,9 +160,7 @@ class Runs:
     def _stop(self, call: Call, ident: str, run_id: str) -> Response:
         one, run = self._one(call, ident, run_id)
         if run["status"] == "running":
-            self._end(run, "stopped")
-            one.touch()
-            self._realm.changed()
+            self._end(one, run, "stopped")
         return no_content()
 
     def _debug(self, call: Call, ident: str, run_id: str) -> Response:

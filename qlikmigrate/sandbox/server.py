@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 from types import TracebackType
 
@@ -164,6 +165,8 @@ class _Link(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         if reply.lost:
+            # Without lingering the close is a reset; otherwise it would be an orderly end.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
             return
         response = reply.response

@@ -15,7 +15,6 @@ from qlikmigrate.sandbox.catalogue import QLIK_CLOUD_SERVICES
 
 _DO_RELOAD = "b5dbb7a0-e715-11ea-b2bf-43bb35adee19"
 _LIST_APPS = "8cc63340-107b-11ec-ab5d-f9b221ed2dc5"
-DERIVED = {"connectorIds": [QLIK_CLOUD_SERVICES], "endpointIds": [_LIST_APPS], "snippetIds": [_DO_RELOAD]}
 
 _VOCABULARY = """
     reload sales ledger stock order invoice customer region quarter budget forecast shipment carrier plant shift
@@ -91,10 +90,22 @@ class Recipe:
         """Its run mode: one in four would start by itself."""
         return "triggered" if self.seed % 4 == 0 else "manual"
 
+    def _block_count(self) -> int:
+        return max(1, (self.size_bytes - 300) // 830)
+
+    def derived(self) -> dict[str, list[str]]:
+        """The ids that the service derives from its blocks."""
+        count = self._block_count()
+        return {
+            "connectorIds": [QLIK_CLOUD_SERVICES] if count > 1 else [],
+            "endpointIds": [_LIST_APPS] if count > len(_BLOCKS) else [],
+            "snippetIds": [_DO_RELOAD] if count > 1 else [],
+        }
+
     def __call__(self) -> bytes:
         """The workspace."""
         chance = random.Random(self.seed)
-        count = max(1, (self.size_bytes - 300) // 830)
+        count = self._block_count()
         # One draw for all ids: five of 32 digits for each block.
         digits = chance.randbytes(16 * (5 * count + 1)).hex().upper()
         ids = [_guid(digits[index : index + 32]) for index in range(0, len(digits), 32)]
@@ -106,7 +117,7 @@ class Recipe:
             base = 5 * n
             words = [word[byte] for byte in draws[30 * n : 30 * n + 30]]
             parts.append(
-                _BLOCKS[n % len(_BLOCKS)]
+                _BLOCKS[(n - 1) % len(_BLOCKS)]
                 % {
                     "x": 40 * (n % 9),
                     "y": 120 * n,

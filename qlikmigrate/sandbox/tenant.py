@@ -151,6 +151,7 @@ class CloudTenant:
     @property
     def automations(self) -> Mapping[str, dict[str, Any]]:
         """Id → what is stored."""
+        self._runs.settle()
         return AutomationView(self._shelf.records)
 
     @property
@@ -291,7 +292,7 @@ class CloudTenant:
             one.description = recipe.description()
             one.workspace = recipe
             one.start = recipe.start()
-            one.derived = synthetic.DERIVED
+            one.derived = recipe.derived()
             self._shelf.put_on(one)
             ids.append(one.id)
         return ids
@@ -328,6 +329,7 @@ class CloudTenant:
     def handle(self, request: Request) -> Reply:
         """Answer a request."""
         with self._lock:
+            self._runs.settle()
             call = parse(request)
             call.identity = self._tokens.identify(call.headers) or ANONYMOUS
             effects = self._box.strike(call.method, call.path, call.identity.user_id) if self._box.faults else []
