@@ -35,7 +35,8 @@ _U32 = 0xFFFFFFFF
 
 _NAME = re.compile(rb"README\.txt|[a-z0-9_%~-]+(?:\.[a-z0-9]+)*(?:/[a-z0-9_%~-]+(?:\.[a-z0-9]+)*)?")
 _SEAL = re.compile(rb"qma/([0-9]{1,4}) sha256=([0-9a-f]{64})")
-_SEAL_BYTES = len(f"qma/{MAJOR} sha256=") + 64
+_HASH_BYTES = 64
+_SEAL_BYTES = len(f"qma/{MAJOR} sha256=") + _HASH_BYTES
 _WINDOW = 1 << 20
 
 
@@ -105,9 +106,9 @@ def tail(members: Sequence[Member]) -> bytes:
     return directory + _end(len(members), start, len(directory))
 
 
-def seal(digest: bytes) -> bytes:
-    """The ZIP comment: the format's major version and the SHA-256 of all bytes before it."""
-    return f"qma/{MAJOR} sha256={digest.hex()}".encode("ascii")
+def seal_prefix(major: int = MAJOR) -> bytes:
+    """The ZIP comment up to the hash. The SHA-256 after it, in hex, is of all bytes before, this prefix included."""
+    return f"qma/{major} sha256=".encode("ascii")
 
 
 class ContainerWriter:
@@ -131,8 +132,8 @@ class ContainerWriter:
 
     def finish(self) -> None:
         """Write directory and seal."""
-        self._write(tail(self._members))
-        self._file.write(seal(self._hash.digest()))
+        self._write(tail(self._members) + seal_prefix())
+        self._file.write(self._hash.hexdigest().encode("ascii"))
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -208,7 +209,8 @@ class ContainerFile:
     def _check_seal(self) -> None:
         last = self.read(max(0, self.size_bytes - 256), 256)
         found = re.search(_SEAL.pattern + rb"\Z", last)
-        if found and int(found[1]) > MAJOR:
+        # Every version ends like this, so a number that a damaged byte makes up does not pass for a newer version.
+        if found and int(found[1]) > MAJOR and self.seal_is_sound(int(found[1])):
             raise NewerContainerError(f"format version {int(found[1])}")
         if not found or int(found[1]) != MAJOR:
             raise ContainerError("end of the file is missing or damaged")
@@ -297,13 +299,15 @@ class ContainerFile:
         last = self.read(max(0, self.size_bytes - _SEAL_BYTES - _END.size), _SEAL_BYTES + _END.size)
         return last.startswith(b"PK\x05\x06") or _SEAL.fullmatch(last[-_SEAL_BYTES:]) is not None
 
-    def seal_is_sound(self) -> bool:
+    def seal_is_sound(self, major: int = MAJOR) -> bool:
         """Whether the seal is the hash of every byte before it. Reads the whole file."""
-        body = self.size_bytes - _SEAL_BYTES
+        body = self.size_bytes - _HASH_BYTES
+        prefix = seal_prefix(major)
         digest = hashlib.sha256()
         for offset in range(0, max(body, 0), _WINDOW):
             digest.update(self.read(offset, min(_WINDOW, body - offset)))
-        return body >= 0 and self.read(body, _SEAL_BYTES) == seal(digest.digest())
+        last = self.read(max(0, body - len(prefix)), len(prefix) + _HASH_BYTES)
+        return last == prefix + digest.hexdigest().encode("ascii")
 
 
 @frozen

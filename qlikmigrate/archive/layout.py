@@ -105,6 +105,12 @@ def object_of(member: str) -> tuple[Kind, str] | None:
     return kind, unquote_to_bytes(name).decode("utf-8", "replace")
 
 
+def is_ours(member: str) -> bool:
+    """Whether an archive may have a member of that name."""
+    fixed = (README, MANIFEST, DICTIONARY, CAPTURE)
+    return member in fixed or object_of(member) is not None or list_kind(member) is not None
+
+
 def list_kind(member: str) -> Kind | None:
     """The kind whose rows a member holds; None for other members."""
     found = re.fullmatch(r"lists/([a-z]+)-\d+\.json\.zst", member)
@@ -227,7 +233,10 @@ def dump(form: Form) -> bytes:
     Raises:
         ValueError: a text in it is no Unicode.
     """
-    return _STRICT.dumps(form)
+    try:
+        return _STRICT.dumps(form)
+    except TypeError:  # orjson's, for lone surrogates
+        raise ValueError("a text is no Unicode") from None
 
 
 _T = TypeVar("_T", ManifestForm, RunForm, CaptureForm)

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import orjson
 from attrs import frozen
 
 from qlikmigrate.archive.codec import Codec
@@ -61,7 +60,7 @@ class Spool:
         run = dump(RunForm(first=0, documents=(RunEntry(read_at=document.read_at, cuts=runs),)))
         frame = self._codec.compress(document.raw)
         run_frame = self._codec.compress(run)
-        orjson.dumps(document.id)
+        document.id.encode()
         self._write(frame + run_frame)
         self._slots[document.part, document.kind, document.id] = Slot(
             self._end,

@@ -114,7 +114,7 @@ class _Check:
         self._members = [one for one in found if isinstance(one, Member)]
         self._gaps = [one for one in found if isinstance(one, Gap)]
         self._by_name: Mapping[str, Member] = {member.name: member for member in self._members}
-        if not self._members and not any(gap.name for gap in self._gaps):
+        if not any(layout.is_ours(one.name) for one in found):
             raise CorruptError(f"`{path}` is no archive")
         self._damages: list[Damage] = []
         self._whole: list[Whole] = []

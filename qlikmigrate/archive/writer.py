@@ -89,10 +89,10 @@ class ArchiveWriter:
         with self._one_line():
             self._open_spool().put(document)
 
-    def discard(self, kind: Kind, ident: str) -> None:
-        """Forget all parts of one object."""
-        for part in Part:
-            self._open_spool().drop((part, kind, ident))
+    def discard(self, kind: Kind, ident: str, part: Part | None = None) -> None:
+        """Forget one part of an object, or all of it."""
+        for one in (part,) if part else Part:
+            self._open_spool().drop((one, kind, ident))
 
     def abandon(self) -> None:
         """Leave nothing behind. After `finish` it does nothing."""
@@ -127,7 +127,7 @@ class ArchiveWriter:
 
     def _open_spool(self) -> Spool:
         if self._spool is None:
-            raise ValueError("the archive is finished or abandoned")
+            raise RuntimeError("the archive is finished or abandoned")
         return self._spool
 
     def _check_target(self) -> None:
@@ -230,8 +230,10 @@ class ArchiveWriter:
             raise UsageError(f"cannot write `{self.path}`: {error.strerror}") from None
         except OSError as error:
             raise FailedError(f"cannot write `{self.path}`: {error.strerror}", code="cannot-write") from None
-        except (UnicodeEncodeError, UnicodeDecodeError) as error:
-            raise FailedError(f"a text is no Unicode: {error.reason}", code="not-storable") from None
+        except UnicodeError:
+            raise FailedError("a text is no Unicode", code="not-storable") from None
+        except ValueError as error:
+            raise FailedError(f"cannot write `{self.path}`: {error}", code="not-storable") from None
 
 
 def _frames(spool: Spool, slots: Sequence[Slot], dictionary: bytes | None) -> Iterator[bytes]:
