@@ -1,8 +1,8 @@
 """The form in which two documents are the same automation, whatever the server did to their spelling.
 
 Keys are sorted; empty list, empty object, empty text, null and an absent member are one thing; what the service
-computes, or keeps for the editor only, is left out. Source: Qlik's tutorial on deploying an automation (its exported file
-against the API's answer for the same automation).
+computes, or keeps for the editor only, is left out.
+Source: Qlik's tutorial on deploying an automation, its exported file against the API's answer for the same automation.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class CutReason(StrEnum):
 class Cut:
     """A member cut out of a document.
 
-    `offset`: byte offset in the kept text where it stood. `length`: bytes cut. `text`: what stood there (run data only).
+    `offset`: byte offset in the kept text where it stood. `length`: bytes cut. `text`: what stood there, run data only.
     `sha256`: of the value, for execution tokens only, so that who embeds one can be found.
     """
 

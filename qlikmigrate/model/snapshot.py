@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from qlikmigrate.model.document import Document
+from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.inventory import Inventory, entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
@@ -24,8 +24,8 @@ class SnapshotWriter(Protocol):
     def add(self, document: Document) -> None:
         """Take a document. A later one with the same kind, id and part takes its place."""
 
-    def discard(self, kind: Kind, ident: str) -> None:
-        """Forget all parts of one object: it vanished while the snapshot was taken."""
+    def discard(self, kind: Kind, ident: str, part: Part | None = None) -> None:
+        """Forget one part of an object, or all of it: it vanished while the snapshot was taken."""
 
     def finish(self, manifest: Manifest, capture: Capture) -> None:
         """Write it all; until then nothing is visible under its final name."""
@@ -87,6 +87,7 @@ def inventory_of(snapshot: Snapshot, kinds: Collection[Kind] = _INVENTORY_KINDS)
     for kind in kinds:
         for row in snapshot.rows(kind):
             value = parse(row.raw)
-            if isinstance(value, Mapping):
+            # An automation is listed among the items, too; its own list says more.
+            if isinstance(value, Mapping) and value.get("resourceType") != "automation":
                 found.append(entity(kind, value))
     return Inventory(tenant=snapshot.manifest.tenant, entities=tuple(found))

@@ -1,0 +1,192 @@
+"""Flags that commands share, each declared once."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qlikmigrate.cli.output import Output
+from qlikmigrate.cli.session import Session, begin
+
+Command = Callable[..., Any]
+
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _budget(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    match = _BUDGET.fullmatch(value)
+    if not match:
+        raise click.BadParameter("write 90s, 30m or 2h", ctx, parameter)
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+_COMMON = (
+    click.option("--config", metavar="FILE", help="The tenants file."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout."),
+    click.option("--quiet", is_flag=True, help="Only errors."),
+    click.option("--verbose", is_flag=True, help="Every step."),
+    click.option("--no-progress", is_flag=True, help="No progress bars."),
+    click.option("--yes", is_flag=True, help="Answer questions with yes."),
+    click.option("--time-budget", callback=_budget, metavar="90s|30m|2h", help="Stop, resumable, after this long."),
+    click.option(
+        "--on-error",
+        type=click.Choice(["continue", "abort"]),
+        default="continue",
+        show_default=True,
+        help="After an object that failed: go on, or start nothing new.",
+    ),
+)
+
+
+def command(name: str) -> Callable[[Command], click.Command]:
+    """A command whose function takes a `Session` first; the common flags are added."""
+
+    def wrap(function: Command) -> click.Command:
+        @functools.wraps(function)
+        def inner(
+            *,
+            config: str | None,
+            as_json: bool,
+            quiet: bool,
+            verbose: bool,
+            no_progress: bool,
+            yes: bool,
+            time_budget: float | None,
+            on_error: str,
+            **rest: Any,
+        ) -> None:
+            bars = not no_progress and (as_json or (sys.stderr.isatty() and not quiet))
+            session = Session(
+                command=name,
+                output=Output(json=as_json, quiet=quiet, verbose=verbose, bars=bars),
+                config=config,
+                yes=yes,
+                time_budget_s=time_budget,
+                on_error=on_error,
+            )
+            begin(session)
+            function(session, **rest)
+
+        made: Command = inner
+        for option in reversed(_COMMON):
+            made = option(made)
+        return click.command(name)(made)
+
+    return wrap
+
+
+def selectors(function: Command) -> Command:
+    """`--include`, `--exclude`, `--with-calls`."""
+    for option in reversed(
+        (
+            click.option(
+                "--include",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="Only these: name, id, owner, space, mode, state, uses. @FILE: one value a line.",
+            ),
+            click.option("--exclude", multiple=True, metavar="KEY=VALUE", help="Not these; wins over --include."),
+            click.option("--with-calls", is_flag=True, help="Also the automations that the selected ones call."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def planning(*, on_conflict: str) -> Callable[[Command], Command]:
+    """What `plan`, `restore` and `clone` share."""
+
+    def wrap(function: Command) -> Command:
+        choice = click.Choice
+        for option in reversed(
+            (
+                click.option("--mapping", "mapping_path", metavar="FILE", help="The id mapping to use."),
+                click.option("--ids", "ids_path", metavar="CSV", help="An id list: kind,source_id,target_id."),
+                click.option(
+                    "--owner",
+                    type=choice(["auto", "impersonate", "transfer", "importer"]),
+                    default="auto",
+                    show_default=True,
+                    help="How automations come to their owners.",
+                ),
+                click.option("--fallback-owner", metavar="WHO", help="Owner in place of those without a counterpart."),
+                click.option(
+                    "--connections",
+                    type=choice(["match", "skip"]),
+                    default="match",
+                    show_default=True,
+                    help="Bind to the target's matching connections, or leave unbound.",
+                ),
+                click.option("--create-spaces", is_flag=True, help="Create spaces that the target lacks."),
+                click.option(
+                    "--start",
+                    type=choice(["held", "as-source"]),
+                    default="held",
+                    show_default=True,
+                    help="Keep what could fire off, or switch it on at the end as it was at the source.",
+                ),
+                click.option(
+                    "--on-conflict",
+                    type=choice(["fail", "skip", "update", "new"]),
+                    default=on_conflict,
+                    show_default=True,
+                    help="What to do where the target was edited as well.",
+                ),
+                click.option("--allow", multiple=True, metavar="CODE", help="Waive one kind of preflight error."),
+                click.option("--same-tenant", type=choice(["recover", "copy"]), help="Restore into the source tenant."),
+                click.option("--match-items", is_flag=True, help="Match apps and other items by type, name and space."),
+                click.option("--ledger", metavar="FILE", help="The ledger of this pair of tenants."),
+            )
+        ):
+            function = option(function)
+        return function
+
+    return wrap
+
+
+def running(function: Command) -> Command:
+    """`--run`, `--resume`, `--dry-run`."""
+    for option in reversed(
+        (
+            click.option("--run", "run_path", metavar="DIR", help="The run folder; else qlikmigrate-runs/UTC-TARGET."),
+            click.option("--resume", is_flag=True, help="Go on with the run in --run."),
+            click.option("--dry-run", is_flag=True, help="Say what would be done; send nothing but GETs."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a selector's `@FILE`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return read_text(path, "selector file").splitlines()
+
+
+def read_text(path: str | os.PathLike[str], what: str) -> str:
+    """A text file that a flag names.
+
+    Raises:
+        UsageError: it cannot be read or is no UTF-8.
+    """
+    from qlikmigrate.kernel.error import UsageError
+
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the {what} {path} is no UTF-8 text") from None

@@ -1,0 +1,93 @@
+"""From the flags of `plan`, `restore`, `clone` and `mapping` to a plan request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qlikmigrate.cli.option import read_text
+
+if TYPE_CHECKING:
+    from qlikmigrate.archive import Archive
+    from qlikmigrate.importer.prepare import PlanRequest
+    from qlikmigrate.remap.mapping_file import MappingFile
+
+
+def read_decisions(mapping_path: str | None, ids_path: str | None) -> tuple[MappingFile, str]:
+    """The mapping file with a further id list, and the text that stands for both.
+
+    Raises:
+        UsageError: one cannot be read or is malformed.
+    """
+    from qlikmigrate.remap.mapping_file import MappingFile, parse, read_ids
+
+    decisions, text = MappingFile(), ""
+    if mapping_path:
+        text = read_text(mapping_path, "mapping file")
+        decisions = parse(text, name=mapping_path)
+    if ids_path:
+        ids_text = read_text(ids_path, "id list")
+        decisions = decisions.with_ids(read_ids(ids_text, name=ids_path))
+        text += ids_text
+    return decisions, text
+
+
+def read_values(decisions: MappingFile, mapping_path: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """The texts of `[values]`, those from the environment and from files resolved.
+
+    Raises:
+        UsageError: one is unset or unreadable.
+    """
+    from qlikmigrate.kernel.error import UsageError
+
+    folder = Path(mapping_path).parent if mapping_path else Path()
+    values: dict[str, str] = {}
+    for key, source in decisions.values.items():
+        match source.kind:
+            case "env":
+                if source.text not in environ:
+                    raise UsageError(f"`[values] {key}`: environment variable `{source.text}` is not set")
+                values[key] = environ[source.text]
+            case "file":
+                values[key] = read_text(folder / Path(source.text).expanduser(), f"value file of `{key}`").rstrip("\n")
+            case _:
+                values[key] = source.text
+    return values
+
+
+def request_of(
+    archive: Archive, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
+) -> PlanRequest:
+    """A plan request from the flags that `option.planning` and `option.selectors` declare."""
+    from qlikmigrate.cli.tenant import selectors_of
+    from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
+    from qlikmigrate.importer.prepare import PlanRequest
+
+    decisions, text = read_decisions(flags["mapping_path"], flags["ids_path"])
+    options = PlanOptions(
+        owner=flags["owner"],
+        fallback_owner=flags["fallback_owner"] or "",
+        connections=flags["connections"],
+        start=flags["start"],
+        on_conflict=Conflict(flags["on_conflict"]),
+        create_spaces=flags["create_spaces"],
+        same_tenant=SameTenant(flags["same_tenant"]) if flags["same_tenant"] else None,
+        allow=flags["allow"],
+        include=flags["include"],
+        exclude=flags["exclude"],
+        with_calls=flags["with_calls"],
+        mapping_file=str(Path(flags["mapping_path"]).absolute()) if flags["mapping_path"] else "",
+        ids_file=str(Path(flags["ids_path"]).absolute()) if flags["ids_path"] else "",
+        ledger=flags["ledger"] or "",
+    )
+    return PlanRequest(
+        archive=Path(archive_path),
+        snapshot=archive,
+        selectors=selectors_of(flags["include"], flags["exclude"]),
+        decisions=decisions,
+        mapping_text=text,
+        values=read_values(decisions, flags["mapping_path"], environ),
+        options=options,
+        match_items=flags["match_items"],
+    )

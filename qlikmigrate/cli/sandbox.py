@@ -1,0 +1,35 @@
+"""`sandbox`: serves embedded tenants on loopback until Ctrl-C."""
+
+from __future__ import annotations
+
+import click
+
+from qlikmigrate.cli.option import command
+from qlikmigrate.cli.session import Session
+
+
+@command("sandbox")
+@click.option(
+    "--port", type=click.IntRange(0, 65534), default=0, help="The source's port; the target has the next one."
+)
+def sandbox_command(session: Session, port: int) -> None:
+    """Serve an embedded source and target tenant; print a ready tenants file once they accept connections."""
+    import asyncio
+    import sys
+
+    from qlikmigrate.kernel.error import InterruptedRunError, UsageError
+    from qlikmigrate.sandbox import Sandbox
+
+    try:
+        sandbox = Sandbox(port)
+    except OSError as error:
+        raise UsageError(f"cannot listen on port {port}: {error.strerror}", hint="choose another --port") from None
+    with sandbox:
+        text = sandbox.tenants_toml()
+        session.output.item({"kind": "tenants", "toml": text}, text.rstrip("\n"))
+        sys.stdout.flush()
+        session.output.say("serving until Ctrl-C")
+        try:
+            session.run(asyncio.Event().wait)
+        except InterruptedRunError:
+            session.output.say("stopped")

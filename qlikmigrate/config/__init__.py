@@ -1,0 +1,1 @@
+"""The tenants file: who the tenants are, and where their secrets come from."""

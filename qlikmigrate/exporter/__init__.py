@@ -1,0 +1,1 @@
+"""Tenant → snapshot: what is asked for, in which order, and when the result may be called complete."""

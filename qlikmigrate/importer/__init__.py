@@ -1,0 +1,1 @@
+"""The only room that changes a tenant: plan (pure), apply (journalled), read back. A plan cannot write."""

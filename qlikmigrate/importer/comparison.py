@@ -1,0 +1,121 @@
+"""Three versions of one automation, compared: what we last wrote, the source now, the target now. Pure.
+
+A connection that people bound where we had to leave a gap is no edit and is never taken away again; state, owner,
+space and `maxConcurrentRuns` belong to the target and are not compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+from qlikmigrate.model.canonical import canonical, canonical_hash
+from qlikmigrate.model.schedule import real_schedule
+
+FIELDS = ("name", "description", "schedules", "workspace")
+
+
+@frozen(kw_only=True)
+class Face:
+    """An automation as far as a restore writes it: one hash a field, and block id → bound connection id."""
+
+    fields: Mapping[str, str]
+    bindings: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def core(self) -> str:
+        """One hash for all fields; bindings apart."""
+        joined = "\n".join(f"{name} {self.fields.get(name, '')}" for name in FIELDS)
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def face_of(document: Mapping[str, Any]) -> Face:
+    """The face of an automation's document, from a tenant or about to be written."""
+    workspace = canonical(document.get("workspace") or {})
+    bindings: dict[str, str] = {}
+    for index, block in enumerate((workspace or {}).get("blocks") or ()):
+        if not isinstance(block, dict):
+            continue
+        for setting in block.get("settings") or ():
+            if isinstance(setting, dict) and setting.get("id") == "datasource":
+                value = setting.pop("value", None)
+                setting.pop("displayValue", None)
+                if isinstance(value, str):
+                    bindings[str(block.get("id") or index)] = value
+    return Face(
+        fields={
+            "name": canonical_hash(document.get("name")),
+            "description": canonical_hash(document.get("description")),
+            "schedules": canonical_hash(schedule_meaning(document.get("schedules"))),
+            "workspace": canonical_hash(workspace),
+        },
+        bindings=bindings,
+    )
+
+
+def schedule_meaning(schedules: Any) -> Mapping[str, Any] | None:
+    """What a schedule says, whatever form the service gave it; None: there is none.
+
+    `recurrence` wins over `interval`, and the service rewrites the rule. Source: Qlik's workspace skill, on schedules.
+    """
+    schedule = real_schedule(schedules)
+    if schedule is None:
+        return None
+    meaning = {key: schedule.get(key) for key in ("startAt", "stopAt", "timezone")}
+    recurrence = schedule.get("recurrence")
+    if recurrence:
+        meaning["recurrence"] = normal_rule(str(recurrence))
+    else:
+        meaning["interval"] = schedule.get("interval")
+    return meaning
+
+
+def normal_rule(rule: str) -> str:
+    """An RRULE with its parts in order and defaults left out (RFC 5545, section 3.3.10)."""
+    parts = rule.strip().upper().removeprefix("RRULE:").split(";")
+    return ";".join(sorted(part for part in parts if part and part not in ("INTERVAL=1", "WKST=MO")))
+
+
+class Verdict(StrEnum):
+    """What a restore does with an automation that already has a counterpart."""
+
+    UNCHANGED = "unchanged"
+    ADOPT = "adopt"
+    UPDATE = "update"
+    CONFLICT = "conflict"
+
+
+@frozen(kw_only=True)
+class Judgement:
+    """The verdict, why, and which fields an update would change."""
+
+    verdict: Verdict
+    reason: str = ""
+    fields: tuple[str, ...] = ()
+
+
+def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
+    """Compare `wanted` (rewritten source), `target` (now) and `last` (what we last wrote, None: never)."""
+    changed = tuple(name for name in FIELDS if wanted.fields.get(name) != target.fields.get(name))
+    rebound = _differs(wanted.bindings, target.bindings)
+    fields = (*changed, *(("bindings",) if rebound else ()))
+    if last is None:
+        if not fields:
+            return Judgement(verdict=Verdict.ADOPT, reason="same content")
+        return Judgement(verdict=Verdict.CONFLICT, reason="matched by name, with other content", fields=fields)
+    if not fields:
+        return Judgement(verdict=Verdict.UNCHANGED, reason="same content")
+    if wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
+        return Judgement(verdict=Verdict.UNCHANGED, reason="edited at the target, unchanged at the source")
+    if target.core == last.core and not _differs(last.bindings, target.bindings):
+        return Judgement(verdict=Verdict.UPDATE, reason="changed at the source", fields=fields)
+    return Judgement(verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields)
+
+
+def _differs(bindings: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether `other` lacks or changes one of `bindings`; what it has in addition does not count."""
+    return any(other.get(block) != connection for block, connection in bindings.items())

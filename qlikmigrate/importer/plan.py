@@ -1,0 +1,266 @@
+"""A plan: a pure value that says what a restore does, written as JSON that people can review and `apply` obeys.
+
+It holds ids, names, paths and hashes; no bodies and no secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import cattrs
+import orjson
+from attrs import field, frozen
+from cattrs.preconf.orjson import make_converter
+
+from qlikmigrate.kernel.error import CorruptError, NotFoundError
+from qlikmigrate.kernel.event import Problem, Severity
+from qlikmigrate.kernel.file import write_atomic
+from qlikmigrate.model.kind import Kind
+
+FORMAT = "qlikmigrate-plan"
+FORMAT_VERSION = 1
+SAME_TENANT = "same-tenant"
+
+
+class Verb(StrEnum):
+    """What is done with one object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    ADOPT = "adopt"
+    NONE = "none"
+    SKIP = "skip"
+
+
+class Step(StrEnum):
+    """One write. `SHELL` creates what cannot fire; `PUT` completes or updates."""
+
+    SHELL = "shell"
+    CREATE = "create"
+    DISABLE = "disable"
+    CHANGE_OWNER = "change-owner"
+    PUT = "put"
+    ENABLE = "enable"
+
+
+class OwnerMode(StrEnum):
+    """How an automation comes to its owner. `CALLER`: the caller is the owner."""
+
+    CALLER = "caller"
+    IMPERSONATE = "impersonate"
+    TRANSFER = "transfer"
+    IMPORTER = "importer"
+
+
+class Conflict(StrEnum):
+    """What to do with a conflict."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    UPDATE = "update"
+    NEW = "new"
+
+
+class SameTenant(StrEnum):
+    """What a restore into the tenant it came from means."""
+
+    RECOVER = "recover"
+    COPY = "copy"
+
+
+@frozen(kw_only=True)
+class Action:
+    """What is done with one automation.
+
+    `owner_id`, `space_id`: at the target, space empty for a personal one. `held`: stays off until `activate`.
+    `bind_last`: created without bindings, because its owner changes. `target_core`: hash of the version that an update
+    replaces.
+    """
+
+    seq: int
+    verb: Verb
+    source_id: str
+    target_id: str | None = None
+    name: str
+    owner_id: str = ""
+    owner_mode: OwnerMode = OwnerMode.CALLER
+    space_id: str = ""
+    armed: bool = False
+    held: bool = False
+    steps: tuple[Step, ...] = ()
+    bind_last: bool = False
+    max_concurrent_runs: int | None = None
+    target_core: str | None = None
+    fields: tuple[str, ...] = ()
+    code: str = ""
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class MappedRow:
+    """One row of the id mapping, as applied. `decision`: map | keep | drop | null."""
+
+    kind: Kind
+    source_id: str
+    source_name: str = ""
+    target_id: str | None = None
+    target_name: str = ""
+    decision: str = "map"
+    rule: str = ""
+
+
+@frozen(kw_only=True)
+class ArchiveRef:
+    """The archive a plan was made from. `digest` stands for all its documents."""
+
+    path: str
+    digest: str
+    tenant_id: str
+    tenant_name: str = ""
+
+
+@frozen(kw_only=True)
+class TargetRef:
+    """The tenant a plan is for. `fingerprint`: kind → id → hash of its list row without run data."""
+
+    name: str
+    tenant_id: str
+    host: str
+    caller_id: str
+    api: str = ""
+    fingerprint: Mapping[str, Mapping[str, str]] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class PlanOptions:
+    """What the plan was asked for."""
+
+    owner: str = "auto"
+    fallback_owner: str = ""
+    connections: str = "match"
+    start: str = "held"
+    on_conflict: Conflict = Conflict.FAIL
+    settings: bool = False
+    create_spaces: bool = False
+    same_tenant: SameTenant | None = None
+    allow: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    with_calls: bool = False
+    mapping_file: str = ""
+    ids_file: str = ""
+    mapping_hash: str = ""
+    ledger: str = ""
+
+
+@frozen(kw_only=True)
+class SpaceAction:
+    """A space to be created first."""
+
+    source_id: str
+    name: str
+    type: str
+    description: str = ""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """The whole plan. `refused`: preflight found errors, and `apply` will not start."""
+
+    tool_version: str
+    created_at: str
+    archive: ArchiveRef
+    target: TargetRef
+    options: PlanOptions
+    rows: tuple[MappedRow, ...] = ()
+    hosts: Mapping[str, str] = field(factory=dict)
+    mail_domains: Mapping[str, str] = field(factory=dict)
+    rewrite_code: bool = False
+    rewrite_prose: bool = False
+    spaces: tuple[SpaceAction, ...] = ()
+    actions: tuple[Action, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that refuse it. Which tenant it is cannot be waived, only said with `--same-tenant`."""
+        waived = set(self.options.allow) - {SAME_TENANT}
+        return tuple(one for one in self.problems if one.severity is Severity.ERROR and one.code not in waived)
+
+    @property
+    def refused(self) -> bool:
+        """Whether preflight refuses it."""
+        return bool(self.errors)
+
+    @property
+    def writes(self) -> int:
+        """Writing calls that applying it takes when all goes well."""
+        return len(self.spaces) + sum(len(one.steps) for one in self.actions)
+
+    @property
+    def changes(self) -> bool:
+        """Whether applying it would change the target."""
+        return self.writes > 0
+
+    def counts(self) -> dict[str, int]:
+        """Automations by what is planned for them; `selected` is their sum."""
+        words = {
+            Verb.CREATE: "created",
+            Verb.UPDATE: "updated",
+            Verb.NONE: "unchanged",
+            Verb.ADOPT: "adopted",
+            Verb.SKIP: "skipped",
+        }
+        counts = {"selected": len(self.actions)} | dict.fromkeys(words.values(), 0)
+        for one in self.actions:
+            counts[words[one.verb]] += 1
+        return counts
+
+
+_CONVERTER = make_converter(forbid_extra_keys=True)
+
+
+def dump_plan(plan: Plan) -> bytes:
+    """The plan as JSON, the same bytes for the same plan."""
+    value = _CONVERTER.unstructure(plan) | {"refused": plan.refused}
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Save a plan, readable by its owner only."""
+    write_atomic(path, dump_plan(plan))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a saved plan.
+
+    Raises:
+        NotFoundError: there is no such file.
+        CorruptError: it is no plan, damaged, or of a newer format.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(f"no such plan: {path}") from None
+    except OSError as error:
+        raise NotFoundError(f"cannot read the plan {path}: {error.strerror}") from None
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise CorruptError(f"no plan: {path}") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise CorruptError(f"no plan: {path}")
+    if value.get("format_version") != FORMAT_VERSION:
+        raise CorruptError(
+            f"the plan {path} has format version {value.get('format_version')}; this program reads {FORMAT_VERSION}",
+            hint="make the plan again with this version",
+        )
+    value.pop("refused", None)
+    try:
+        return _CONVERTER.structure(value, Plan)
+    except cattrs.BaseValidationError:
+        raise CorruptError(f"the plan {path} is damaged", hint="make the plan again") from None

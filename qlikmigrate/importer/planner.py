@@ -1,0 +1,350 @@
+"""From two inventories, a mapping and the compared versions to a plan. Pure: it decides everything and does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
+
+from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge
+from qlikmigrate.importer.ledger import Ledger
+from qlikmigrate.importer.plan import Action, Conflict, OwnerMode, PlanOptions, SpaceAction, Step, Verb
+from qlikmigrate.importer.source import Source, SourceAutomation
+from qlikmigrate.importer.target import Target
+from qlikmigrate.kernel.event import Problem, Severity
+from qlikmigrate.model.graph import call_order
+from qlikmigrate.model.inventory import Entity
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.remap.finding import Rewritten
+from qlikmigrate.remap.mapping import Decision
+from qlikmigrate.remap.mapping import Mapping as IdMapping
+
+
+@frozen(kw_only=True)
+class Draft:
+    """What a rewrite says of one automation: its face at the target, what it refers to, what it could not settle."""
+
+    face: Face
+    refers_to: frozenset[str]
+    problems: tuple[Problem, ...] = ()
+
+
+@frozen(kw_only=True)
+class PlanInput:
+    """Everything a plan follows from. `faces`: target id → face, None where the target's version is unreadable."""
+
+    source: Source
+    target: Target
+    mapping: IdMapping
+    ledger: Ledger
+    options: PlanOptions
+    drafts: Mapping[str, Draft] = field(repr=False)
+    faces: Mapping[str, Face | None] = field(repr=False)
+    fallback_owner: str | None = None
+
+
+@frozen(kw_only=True)
+class Decided:
+    """The decisions of a plan. `renewed`: automations that get a new copy beside their counterpart."""
+
+    actions: tuple[Action, ...]
+    spaces: tuple[SpaceAction, ...]
+    problems: tuple[Problem, ...]
+    renewed: frozenset[str]
+
+
+def decide(given: PlanInput) -> Decided:
+    """Decide what is done with each selected automation, in the order in which it is done."""
+    return _Planner(given).run()
+
+
+def draft_of(rewritten: Rewritten, face: Face, where: str) -> Draft:
+    """The draft of a rewritten document."""
+    return Draft(
+        face=face,
+        refers_to=frozenset(ident.lower() for kind, ident in rewritten.pending if kind is Kind.AUTOMATION),
+        problems=tuple(finding.problem(where) for finding in rewritten.findings),
+    )
+
+
+class _Planner:
+    def __init__(self, given: PlanInput) -> None:
+        self._given = given
+        self._problems: list[Problem] = []
+        self._renewed: set[str] = set()
+        self._missing_owners: set[str] = set()
+        self._missing_spaces: dict[str, SpaceAction] = {}
+
+    def run(self) -> Decided:
+        given = self._given
+        self._problems += given.mapping.problems
+        drafted: list[Action] = []
+        for ident, one in given.source.automations.items():
+            action = self._decide(one)
+            drafted.append(action)
+            if action.verb in (Verb.CREATE, Verb.UPDATE):
+                # What is not written can leave nothing behind.
+                self._problems += given.drafts[ident].problems
+        ordered = self._order(drafted)
+        return Decided(
+            actions=tuple(evolve(action, seq=seq) for seq, action in enumerate(ordered, start=1)),
+            spaces=tuple(self._missing_spaces.values()),
+            problems=tuple(_settled(self._problems)),
+            renewed=frozenset(self._renewed),
+        )
+
+    # One automation
+
+    def _decide(self, one: SourceAutomation) -> Action:
+        given = self._given
+        entity = one.entity
+        row = given.mapping.row_of(Kind.AUTOMATION, entity.id)
+        base = Action(seq=0, verb=Verb.SKIP, source_id=entity.id, name=entity.name, armed=one.armed)
+        if row is not None and row.decision in (Decision.DROP, Decision.NULL, Decision.KEEP) and row.target_id is None:
+            return evolve(base, code="mapping", reason=f"the mapping says `{row.decision}`")
+        if row is not None and row.rule == "ambiguous":
+            return evolve(base, code="ambiguous-match", reason="more than one counterpart is possible")
+        counterpart = given.target.inventory.get(Kind.AUTOMATION, row.target_id if row else None)
+        if counterpart is None:
+            return self._create(one, base)
+        return self._meet(one, counterpart, base)
+
+    def _meet(self, one: SourceAutomation, counterpart: Entity, base: Action) -> Action:
+        """An automation that has a counterpart: compare, and never touch more than the source changed."""
+        given = self._given
+        known = evolve(base, target_id=counterpart.id, owner_id=counterpart.owner_id, space_id=counterpart.space_id)
+        entry = given.ledger.get(Kind.AUTOMATION, one.entity.id)
+        last = entry.face if entry is not None and entry.target_id.lower() == counterpart.id.lower() else None
+        face = given.faces.get(counterpart.id)
+        if face is None:
+            judgement = Judgement(verdict=Verdict.CONFLICT, reason="the target's version cannot be read")
+        else:
+            judgement = judge(given.drafts[one.entity.id].face, face, last)
+        match judgement.verdict:
+            case Verdict.UNCHANGED:
+                return evolve(known, verb=Verb.NONE, reason=judgement.reason)
+            case Verdict.ADOPT:
+                return evolve(known, verb=Verb.ADOPT, reason=judgement.reason)
+            case Verdict.UPDATE:
+                return self._update(one, counterpart, known, judgement)
+            case _:
+                return self._conflict(one, counterpart, known, judgement)
+
+    def _conflict(self, one: SourceAutomation, counterpart: Entity, known: Action, judgement: Judgement) -> Action:
+        known = evolve(known, fields=judgement.fields, code="conflict", reason=judgement.reason)
+        fields = ", ".join(judgement.fields)
+        message = f"`{one.entity.name}`: {judgement.reason}" + (f" ({fields})" if fields else "")
+        where = f"automation {one.entity.id} → {counterpart.id}"
+        match self._given.options.on_conflict:
+            case Conflict.UPDATE if self._given.faces.get(counterpart.id) is not None:
+                self._problem(
+                    "conflict",
+                    Severity.WARNING,
+                    message,
+                    where,
+                    "the target's version is overwritten and kept as a pre-image in the run folder",
+                )
+                return self._update(one, counterpart, known, judgement)
+            case Conflict.SKIP:
+                self._problem("conflict", Severity.WARNING, message, where, "left as it is")
+                return known
+            case Conflict.NEW:
+                self._renewed.add(one.entity.id.lower())
+                created = self._create(one, evolve(known, target_id=None))
+                return evolve(created, code="conflict", reason="a new one beside its counterpart")
+            case _:
+                self._problem(
+                    "conflict", Severity.ERROR, message, where, "settle it with --on-conflict skip, update or new"
+                )
+                return known
+
+    def _update(self, one: SourceAutomation, counterpart: Entity, known: Action, judgement: Judgement) -> Action:
+        enabled = counterpart.state != "disabled"
+        arms = one.armed and counterpart.run_mode in ("", "manual")
+        steps = (Step.DISABLE, Step.PUT) if enabled and arms else (Step.PUT,)
+        mode = OwnerMode.CALLER
+        caller = self._given.target.caller
+        if counterpart.owner_id != caller.user_id and not caller.bot and self._given.target.can_impersonate:
+            mode = OwnerMode.IMPERSONATE
+        runs = self._given.target.rows.get(counterpart.id, {}).get("maxConcurrentRuns")
+        return evolve(
+            known,
+            verb=Verb.UPDATE,
+            steps=steps,
+            held=enabled and arms,
+            owner_mode=mode,
+            fields=judgement.fields,
+            reason=judgement.reason,
+            max_concurrent_runs=runs if isinstance(runs, int) else None,
+            target_core=face.core if (face := self._given.faces.get(counterpart.id)) else None,
+        )
+
+    def _create(self, one: SourceAutomation, base: Action) -> Action:
+        owner_id = self._owner_of(one)
+        mode = self._owner_mode(one, owner_id)
+        space_id = self._space_of(one)
+        draft = self._given.drafts[one.entity.id]
+        action = evolve(
+            base,
+            verb=Verb.CREATE,
+            owner_id=owner_id or "",
+            owner_mode=mode,
+            space_id=space_id,
+            held=one.armed and one.entity.state == "available" and self._given.options.start == "held",
+            max_concurrent_runs=self._runs_of(one),
+            reason="no counterpart at the target",
+        )
+        if mode is OwnerMode.TRANSFER and not self._given.target.caller.bot and draft.face.bindings:
+            self._problem(
+                "bindings-lost-on-transfer",
+                Severity.TODO,
+                f"`{one.entity.name}`: its connections cannot be bound once it belongs to its owner",
+                f"automation {one.entity.id}",
+                "use a Trusted OAuth client, or bind them by hand",
+            )
+        if one.entity.state == "unavailable":
+            self._problem(
+                "source-unavailable",
+                Severity.WARNING,
+                f"`{one.entity.name}` is unavailable at the source and is created disabled",
+                f"automation {one.entity.id}",
+            )
+        return action
+
+    def _owner_of(self, one: SourceAutomation) -> str | None:
+        given = self._given
+        if given.options.owner == "importer":
+            return given.target.caller.user_id
+        entity = one.entity
+        found = given.mapping.target_of(Kind.USER, entity.owner_id)
+        if found is not None:
+            return found
+        if given.fallback_owner is not None:
+            return given.fallback_owner
+        row = given.mapping.row_of(Kind.USER, entity.owner_id)
+        if entity.owner_id not in self._missing_owners and (row is None or row.rule != "ambiguous"):
+            self._missing_owners.add(entity.owner_id)
+            user = given.source.inventory.get(Kind.USER, entity.owner_id)
+            name = f"`{user.name or user.subject}`" if user else "unknown"
+            self._problem(
+                "owner-missing",
+                Severity.ERROR,
+                f"the owner {name} of `{entity.name}` has no counterpart at the target",
+                f"user {entity.owner_id}",
+                "map the user in a mapping file, or name a --fallback-owner",
+            )
+        return None
+
+    def _owner_mode(self, one: SourceAutomation, owner_id: str | None) -> OwnerMode:
+        target = self._given.target
+        wish = self._given.options.owner
+        if owner_id is None or owner_id == target.caller.user_id:
+            return OwnerMode.IMPORTER if wish == "importer" else OwnerMode.CALLER
+        if wish in ("auto", "impersonate") and target.can_impersonate:
+            return OwnerMode.IMPERSONATE
+        if wish in ("auto", "transfer") and (target.caller.bot or target.caller.admin):
+            return OwnerMode.TRANSFER
+        self._problem(
+            "owner-not-settable",
+            Severity.ERROR,
+            f"`{one.entity.name}` cannot be given to its owner with this identity",
+            f"automation {one.entity.id}",
+            "configure `impersonation`, use an admin's identity, or say --owner importer",
+        )
+        return OwnerMode.CALLER
+
+    def _space_of(self, one: SourceAutomation) -> str:
+        """The target's space, empty for a personal one; `new:SOURCE_ID` for one that is created first."""
+        given = self._given
+        source_id = one.entity.space_id
+        if not source_id:
+            return ""
+        found = given.mapping.target_of(Kind.SPACE, source_id)
+        if found is not None:
+            return found
+        row = given.mapping.row_of(Kind.SPACE, source_id)
+        if row is not None and row.decision in (Decision.NULL, Decision.DROP):
+            return ""
+        space = given.source.inventory.get(Kind.SPACE, source_id)
+        if space is not None and given.options.create_spaces:
+            self._missing_spaces[source_id] = SpaceAction(source_id=source_id, name=space.name, type=space.type)
+            return f"new:{source_id}"
+        if row is None or row.rule != "ambiguous":
+            name = f"`{space.name}`" if space else "unknown"
+            self._problem(
+                "space-missing",
+                Severity.ERROR,
+                f"the space {name} has no counterpart at the target",
+                f"space {source_id}",
+                "create it, map it in a mapping file, or say --create-spaces",
+            )
+        return ""
+
+    def _runs_of(self, one: SourceAutomation) -> int | None:
+        limit = self._given.target.max_runs_setting
+        wanted = one.max_concurrent_runs
+        if wanted is None or limit is None or wanted <= limit:
+            return wanted
+        self._problem(
+            "max-runs-clamped",
+            Severity.WARNING,
+            f"`{one.entity.name}` may run {wanted} times at once; the target allows {limit}",
+            f"automation {one.entity.id}",
+            "raise maxConcurrentRunsPerAutomation at the target",
+        )
+        return limit
+
+    # Order and steps
+
+    def _order(self, drafted: list[Action]) -> list[Action]:
+        """Creates first, shells before all, then callees before callers; each with its writes."""
+        creates = {one.source_id.lower(): one for one in drafted if one.verb is Verb.CREATE}
+        shells = {key for key, one in creates.items() if one.armed}
+        whole = {key: self._refers(key, creates) - shells for key in creates.keys() - shells}
+        order = call_order(whole)
+        result = [self._with_steps(creates[key], again=False) for key in sorted(shells)]
+        for generation in order.generations:
+            for key in generation:
+                again = key in order.back_calls or key in self._refers(key, creates)
+                result.append(self._with_steps(creates[key], again=again))
+        return result + [one for one in drafted if one.verb is not Verb.CREATE]
+
+    def _refers(self, key: str, creates: Mapping[str, Action]) -> set[str]:
+        """The automations to be created that one refers to; itself too where it holds its own id."""
+        return set(self._given.drafts[creates[key].source_id].refers_to) & creates.keys()
+
+    def _with_steps(self, action: Action, *, again: bool) -> Action:
+        given = self._given
+        source = given.source.automations[action.source_id].entity
+        bindings = bool(given.drafts[action.source_id].face.bindings)
+        enable = action.armed and source.state == "available" and not action.held
+        off = source.state in ("disabled", "unavailable")
+        transfer = action.owner_mode is OwnerMode.TRANSFER
+        binds_last = transfer and given.target.caller.bot
+        if action.armed:
+            steps = [Step.SHELL, Step.DISABLE]
+            steps += [Step.CHANGE_OWNER, Step.PUT] if binds_last else [Step.PUT]
+        else:
+            steps = [Step.CREATE]
+            if binds_last:
+                steps += [Step.CHANGE_OWNER] + ([Step.PUT] if bindings or again else [])
+            elif again:
+                steps += [Step.PUT]
+            if off:
+                steps.append(Step.DISABLE)
+        if transfer and not binds_last:
+            steps.append(Step.CHANGE_OWNER)
+        if enable:
+            steps.append(Step.ENABLE)
+        return evolve(action, steps=tuple(steps), bind_last=transfer)
+
+    # Problems
+
+    def _problem(self, code: str, severity: Severity, message: str, where: str, hint: str = "") -> None:
+        self._problems.append(Problem(code=code, severity=severity, message=message, where=where, hint=hint))
+
+
+def _settled(problems: list[Problem]) -> list[Problem]:
+    """Without doubles, the worst first."""
+    rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.TODO: 2, Severity.INFO: 3}
+    return sorted(dict.fromkeys(problems), key=lambda one: (rank[one.severity], one.code, one.where))

@@ -1,0 +1,258 @@
+"""Everything up to a plan: read the archive, read the target with GETs, match, rewrite in memory, compare, decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from qlikmigrate import __version__
+from qlikmigrate.api.cloud.client import CloudClient
+from qlikmigrate.importer.comparison import face_of
+from qlikmigrate.importer.ledger import default_ledger, read_ledger
+from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, MappedRow, Plan, PlanOptions, SameTenant, TargetRef
+from qlikmigrate.importer.planner import Draft, PlanInput, decide, draft_of
+from qlikmigrate.importer.source import Source, read_source
+from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target
+from qlikmigrate.kernel.clock import Clock, rfc3339
+from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.kernel.event import Problem, Progress, Severity, Sink
+from qlikmigrate.kernel.fan_out import fan_out
+from qlikmigrate.model.inventory import Entity, TenantFacts
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.selection import Selectors
+from qlikmigrate.model.snapshot import Snapshot, parse
+from qlikmigrate.remap.mapping import Mapping as IdMapping
+from qlikmigrate.remap.mapping_file import MappingFile
+from qlikmigrate.remap.matching import Contents, contested, match
+from qlikmigrate.remap.rewrite import rewrite
+from qlikmigrate.remap.rewriting import Rewriting
+
+
+@frozen(kw_only=True)
+class PlanRequest:
+    """What a plan is asked for. `values`: resolved `@@KEY@@` texts; they are used and never stored."""
+
+    archive: Path
+    snapshot: Snapshot
+    selectors: Selectors = field(factory=Selectors)
+    decisions: MappingFile = field(factory=MappingFile)
+    mapping_text: str = ""
+    values: Mapping[str, str] = field(factory=dict, repr=False)
+    options: PlanOptions = field(factory=PlanOptions)
+    match_items: bool = False
+
+
+async def propose_mapping(client: CloudClient, request: PlanRequest, *, sink: Sink) -> tuple[IdMapping, Source, Target]:
+    """Match the whole archive against the target.
+
+    Raises:
+        AuthError, FailedError, UsageError, CorruptError: as reading them does.
+    """
+    source = read_source(request.snapshot, request.selectors, with_calls=request.options.with_calls)
+    target = await read_target(client, sink=sink, match_items=request.match_items)
+    mapping, _, _ = await _match(client, request, source, target, sink)
+    return mapping, source, target
+
+
+async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, sink: Sink) -> Plan:
+    """The plan of a restore. Sends GETs and token requests only.
+
+    Raises:
+        AuthError, FailedError, UsageError, CorruptError: as reading archive and target does.
+    """
+    options = request.options
+    source = read_source(request.snapshot, request.selectors, with_calls=options.with_calls)
+    facts = await client.tenant()
+    manifest = request.snapshot.manifest
+    target = await read_target(client, sink=sink, match_items=request.match_items)
+    mapping, ledger_path, fallback = await _match(client, request, source, target, sink)
+    ledger = read_ledger(ledger_path, source_tenant=manifest.tenant.id, target_tenant=facts.id)
+    counterparts = [
+        found
+        for one in source.automations.values()
+        if (found := target.inventory.get(Kind.AUTOMATION, mapping.target_of(Kind.AUTOMATION, one.entity.id)))
+    ]
+    faces = await read_faces(client, counterparts, sink=sink)
+    given = PlanInput(
+        source=source,
+        target=target,
+        mapping=mapping,
+        ledger=ledger,
+        options=options,
+        drafts=_drafts(source, target, mapping, sink),
+        faces=faces,
+        fallback_owner=fallback,
+    )
+    decided = decide(given)
+    if decided.renewed:
+        # References to what is made anew go to the new one, so everything is drafted once more.
+        mapping = _renewed(mapping, decided.renewed)
+        given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, sink))
+        decided = decide(evolve(given, options=evolve(options)))
+    problems = decided.problems
+    if facts.id == manifest.tenant.id and options.same_tenant is None:
+        problems = (_same_tenant(facts), *problems)
+    return Plan(
+        tool_version=__version__,
+        created_at=rfc3339(clock.now()),
+        archive=ArchiveRef(
+            path=str(request.archive.absolute()),
+            digest=request.snapshot.digest,
+            tenant_id=manifest.tenant.id,
+            tenant_name=manifest.tenant.name or manifest.tenant.host,
+        ),
+        target=TargetRef(
+            name=client.endpoint.name,
+            tenant_id=facts.id,
+            host=facts.host,
+            caller_id=target.caller.user_id,
+            api=target.api,
+            fingerprint=target.fingerprint,
+        ),
+        options=evolve(options, mapping_hash=mapping_hash(request.mapping_text), ledger=str(ledger_path.absolute())),
+        rows=_rows(mapping, source),
+        hosts=dict(mapping.hosts),
+        mail_domains=dict(mapping.mail_domains),
+        rewrite_code=mapping.rewrite_code,
+        rewrite_prose=mapping.rewrite_prose,
+        spaces=decided.spaces,
+        actions=decided.actions,
+        problems=problems,
+    )
+
+
+def _same_tenant(facts: TenantFacts) -> Problem:
+    return Problem(
+        code=SAME_TENANT,
+        severity=Severity.ERROR,
+        message=f"the archive is of this very tenant: `{facts.name or facts.host}`",
+        where=f"tenant {facts.id}",
+        hint="say --same-tenant recover (bring back what is gone) or copy (make new ones)",
+    )
+
+
+def mapping_hash(text: str) -> str:
+    """The hash of a mapping file's text; empty for none."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+async def _match(
+    client: CloudClient, request: PlanRequest, source: Source, target: Target, sink: Sink
+) -> tuple[IdMapping, Path, str | None]:
+    """The mapping, where the ledger is, and the fallback owner's id."""
+    options = request.options
+    tenant = request.snapshot.manifest.tenant
+    ledger_path = Path(options.ledger) if options.ledger else default_ledger(tenant.id, target.inventory.tenant.id)
+    ledger = read_ledger(ledger_path, source_tenant=tenant.id, target_tenant=target.inventory.tenant.id)
+    fallback = _user(target, options.fallback_owner) if options.fallback_owner else None
+
+    def run(contents: Contents | None) -> IdMapping:
+        mapping = match(
+            source.inventory,
+            target.inventory,
+            decisions=request.decisions,
+            ledger=ledger.pairs(),
+            needed=source.needed(),
+            contents=contents,
+            owner_override=target.caller.user_id if options.owner == "importer" else None,
+            fallback_owner=fallback,
+            copy=options.same_tenant is SameTenant.COPY,
+            match_items=request.match_items,
+        )
+        return _without_connections(mapping) if options.connections == "skip" else mapping
+
+    mapping = run(None)
+    unsure_here, unsure_there = contested(source.inventory, target.inventory, mapping)
+    if unsure_here and unsure_there:
+        mapping = run(await _contents(client, source, target, mapping, unsure_there))
+    pending = [
+        (Kind.AUTOMATION, ident) for ident in source.automations if mapping.target_of(Kind.AUTOMATION, ident) is None
+    ]
+    return mapping.with_pending(pending).with_values(request.values), ledger_path, fallback
+
+
+async def _contents(
+    client: CloudClient, source: Source, target: Target, mapping: IdMapping, unsure: frozenset[str]
+) -> Contents:
+    """Hashes of the automations that share name, space and owner, so that content can tell them apart."""
+    rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
+    there: dict[str, str] = {}
+
+    async def read(one: Entity) -> None:
+        _, value = await read_automation(client, one)
+        there[one.id] = face_of(value).core
+
+    ones = [one for ident in sorted(unsure) if (one := target.inventory.get(Kind.AUTOMATION, ident))]
+    await fan_out(ones, read, width=client.endpoint.limits.concurrency)
+
+    def here(ident: str) -> str | None:
+        if ident not in source.automations:
+            return None
+        raw = rewrite(source.snapshot.detail(Kind.AUTOMATION, ident).raw, rewriting).raw
+        return face_of(parse(raw)).core
+
+    return Contents(source=here, target=there.get)
+
+
+def _drafts(source: Source, target: Target, mapping: IdMapping, sink: Sink) -> dict[str, Draft]:
+    rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
+    drafts: dict[str, Draft] = {}
+    for ident in source.automations:
+        rewritten = rewrite(source.snapshot.detail(Kind.AUTOMATION, ident).raw, rewriting)
+        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), f"automation {ident}")
+        sink(Progress(phase="rewrite", done=len(drafts), total=len(source.automations)))
+    return drafts
+
+
+def _renewed(mapping: IdMapping, renewed: frozenset[str]) -> IdMapping:
+    rows = tuple(
+        evolve(row, target_id=None) if row.kind is Kind.AUTOMATION and row.source.id.lower() in renewed else row
+        for row in mapping.rows
+    )
+    return evolve(mapping, rows=rows).with_pending([(Kind.AUTOMATION, ident) for ident in renewed])
+
+
+def _without_connections(mapping: IdMapping) -> IdMapping:
+    rows = tuple(
+        evolve(row, target_id=None, target_name="") if row.kind is Kind.CONNECTION and row.rule != "explicit" else row
+        for row in mapping.rows
+    )
+    return evolve(mapping, rows=rows)
+
+
+def _rows(mapping: IdMapping, source: Source) -> tuple[MappedRow, ...]:
+    return tuple(
+        MappedRow(
+            kind=row.kind,
+            source_id=row.source.id,
+            source_name=row.source.name,
+            target_id=row.target_id,
+            target_name=row.target_name,
+            decision=row.decision.value,
+            rule=row.rule,
+        )
+        for row in mapping.rows
+    )
+
+
+def _user(target: Target, who: str) -> str:
+    """The one active user whom an id, subject, e-mail or name means.
+
+    Raises:
+        UsageError: nobody, or more than one.
+    """
+    wanted = who.lower()
+    found = [
+        one
+        for one in target.inventory.of(Kind.USER)
+        if one.status in ("", "active")
+        and (wanted in (one.id.lower(), one.email.lower()) or who in (one.subject, one.name))
+    ]
+    if not found:
+        raise UsageError(f"no active user at the target: `{who}`", hint="give an id, subject, e-mail address or name")
+    if len(found) > 1:
+        raise UsageError(f"`{who}` means {len(found)} users: " + ", ".join(one.id for one in found))
+    return found[0].id

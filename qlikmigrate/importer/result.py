@@ -1,0 +1,71 @@
+"""What a run came to: outcomes, problems, counts that add up, and what is left for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from qlikmigrate.importer.plan import Action, Verb
+from qlikmigrate.kernel.event import Outcome, Problem
+
+_COUNTED = {
+    Verb.CREATE: "created",
+    Verb.UPDATE: "updated",
+    Verb.NONE: "unchanged",
+    Verb.ADOPT: "adopted",
+    Verb.SKIP: "skipped",
+}
+
+
+@frozen(kw_only=True)
+class Task:
+    """Something only a person can do. `person`: a user's name; `where`: the object at the target."""
+
+    code: str
+    person: str
+    message: str
+    where: str = ""
+    hint: str = ""
+
+
+@frozen(kw_only=True)
+class Result:
+    """The end of a run. `ids`: (kind, source id, target id) of everything that has a counterpart now."""
+
+    outcomes: tuple[Outcome, ...]
+    problems: tuple[Problem, ...]
+    tasks: tuple[Task, ...]
+    ids: tuple[tuple[str, str, str], ...]
+    counts: Mapping[str, Mapping[str, int]]
+    failed: int
+    differing: int
+
+
+def count(actions: Mapping[int, Action], outcomes: Mapping[int, Outcome]) -> dict[str, int]:
+    """`selected = created + updated + unchanged + adopted + skipped + failed`."""
+    counts = {"selected": len(actions)} | dict.fromkeys((*_COUNTED.values(), "failed"), 0)
+    for seq, action in actions.items():
+        failed = outcomes[seq].status == "failed"
+        counts["failed" if failed else _COUNTED[action.verb]] += 1
+    return counts
+
+
+def outcome_of(action: Action, *, target_id: str | None, code: str = "", reason: str = "") -> Outcome:
+    """The outcome of an action that is done (no `code`) or failed; a skipped one keeps its own reason."""
+    words = {Verb.NONE: "none"}
+    if action.verb is Verb.SKIP:
+        status = "skipped"
+        code, reason = code or action.code, reason or action.reason
+    else:
+        status = "failed" if code else "done"
+    return Outcome(
+        kind="automation",
+        source_id=action.source_id,
+        target_id=target_id,
+        name=action.name,
+        action=words.get(action.verb, action.verb.value),
+        status=status,
+        code=code,
+        reason=reason or action.reason,
+    )

@@ -1,0 +1,79 @@
+"""What a machine cannot do, as tasks grouped by person. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from qlikmigrate.importer.plan import Plan, Step, Verb
+from qlikmigrate.importer.result import Task
+from qlikmigrate.kernel.event import Outcome, Problem, Severity
+from qlikmigrate.model.inventory import Inventory
+from qlikmigrate.model.kind import Kind
+
+# Findings that a person settles at the target; the rest are for reading.
+_BY_PERSON = {
+    "connection-unbound": "choose a connection for the block",
+    "call-unresolved": "choose the automation to call, then enable the block",
+    "source-id-left": "replace the id, or leave it knowingly",
+    "id-in-code": "check the id in the source code",
+    "id-in-prose": "check the id",
+    "bindings-lost-on-transfer": "choose the connections again",
+}
+
+
+def tasks_of(
+    plan: Plan, source: Inventory, target: Inventory, outcomes: Mapping[int, Outcome], problems: Iterable[Problem]
+) -> tuple[Task, ...]:
+    """Tasks by person and object, without doubles."""
+    by_source = {action.source_id: action for action in plan.actions}
+    tasks: list[Task] = []
+
+    def person(user_id: str) -> str:
+        user = target.get(Kind.USER, user_id)
+        return (user.name or user.email or user.subject) if user else "the administrator"
+
+    for seq, outcome in outcomes.items():
+        action = plan.actions[seq - 1]
+        if outcome.status != "done" or not outcome.target_id:
+            continue
+        where = f"automation {outcome.target_id}"
+        if action.verb is Verb.CREATE or Step.DISABLE in action.steps:
+            if action.held:
+                tasks.append(
+                    Task(
+                        code="held",
+                        person=person(action.owner_id),
+                        where=where,
+                        message=f"`{action.name}` is complete and off: enable it when the source's one is off",
+                    )
+                )
+            row = source.get(Kind.AUTOMATION, action.source_id)
+            if action.verb is Verb.CREATE and row is not None and row.run_mode == "triggered":
+                tasks.append(
+                    Task(
+                        code="caller",
+                        person=person(action.owner_id),
+                        where=where,
+                        message=f"callers of `{action.name}` need its new id and a new execution token",
+                        hint=f"it was {action.source_id}",
+                    )
+                )
+    for problem in problems:
+        if problem.code not in _BY_PERSON or problem.severity is Severity.ERROR:
+            continue
+        subject = problem.where.removeprefix("automation ").split(":", 1)[0].split(" ", 1)[0]
+        found = by_source.get(subject)
+        if found is None or found.verb not in (Verb.CREATE, Verb.UPDATE):
+            continue
+        ident = outcomes[found.seq].target_id or ""
+        place = problem.where.partition(": ")[2]
+        tasks.append(
+            Task(
+                code=problem.code,
+                person=person(found.owner_id),
+                message=f"`{found.name}`: {problem.message}",
+                where=f"automation {ident}" + (f", {place}" if place else ""),
+                hint=problem.hint or _BY_PERSON[problem.code],
+            )
+        )
+    return tuple(sorted(dict.fromkeys(tasks), key=lambda one: (one.person, one.code, one.message, one.where)))

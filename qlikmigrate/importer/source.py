@@ -1,0 +1,105 @@
+"""The archive's side of a restore: which automations are selected, and what they use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from qlikmigrate.kernel.error import CorruptError, UsageError
+from qlikmigrate.model.inventory import Entity, Inventory
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.schedule import is_armed
+from qlikmigrate.model.selection import Selectors, select
+from qlikmigrate.model.snapshot import Snapshot, inventory_of, parse
+from qlikmigrate.model.workspace import automations_called, connections_used, connectors_used
+
+
+@frozen(kw_only=True)
+class SourceAutomation:
+    """One automation of the archive. Ids in `connections`, `connectors`, `calls` are as written in the workspace."""
+
+    entity: Entity
+    armed: bool
+    max_concurrent_runs: int | None
+    connections: frozenset[str]
+    connectors: frozenset[str]
+    calls: frozenset[str]
+
+
+@frozen(kw_only=True)
+class Source:
+    """What a restore works on. `automations`: the selected ones by id, in id order."""
+
+    snapshot: Snapshot
+    inventory: Inventory = field(repr=False)
+    automations: Mapping[str, SourceAutomation] = field(repr=False)
+
+    def needed(self) -> set[tuple[Kind, str]]:
+        """Everything the selection uses: problems of other objects are none of this restore's."""
+        keys: set[tuple[Kind, str]] = set()
+        for one in self.automations.values():
+            entity = one.entity
+            keys |= {(Kind.AUTOMATION, entity.id.lower()), (Kind.USER, entity.owner_id.lower())}
+            if entity.space_id:
+                keys.add((Kind.SPACE, entity.space_id.lower()))
+            keys |= {(Kind.CONNECTOR, ident.lower()) for ident in one.connectors}
+            keys |= {(Kind.AUTOMATION, ident.lower()) for ident in one.calls}
+            for ident in one.connections:
+                keys.add((Kind.CONNECTION, ident.lower()))
+        return keys
+
+
+def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -> Source:
+    """Read the archive's documents once and select.
+
+    Raises:
+        CorruptError: a document is damaged.
+        UsageError: the selection is empty.
+    """
+    inventory = inventory_of(snapshot)
+    found: dict[str, SourceAutomation] = {}
+    for ident in snapshot.ids(Kind.AUTOMATION):
+        value = parse(snapshot.detail(Kind.AUTOMATION, ident).raw)
+        if not isinstance(value, Mapping):
+            raise CorruptError(f"automation {ident} of the archive is no object")
+        found[ident] = _read(value, inventory.get(Kind.AUTOMATION, ident))
+    chosen = select(
+        [one.entity for one in found.values()], inventory, selectors, lambda ident: found[ident].connections
+    )
+    wanted = {one.id for one in chosen}
+    if with_calls:
+        wanted = _with_calls(wanted, found)
+    if not wanted:
+        raise UsageError("the selection is empty", hint="`qlikmigrate list ARCHIVE` shows what it holds")
+    return Source(
+        snapshot=snapshot,
+        inventory=inventory,
+        automations={ident: found[ident] for ident in sorted(wanted)},
+    )
+
+
+def _read(value: Mapping[str, Any], row: Entity | None) -> SourceAutomation:
+    from qlikmigrate.model.inventory import entity
+
+    runs = value.get("maxConcurrentRuns")
+    return SourceAutomation(
+        # The automation's own document is newer than its row, which only stands in for what it lacks.
+        entity=entity(Kind.AUTOMATION, value) if value.get("ownerId") or row is None else row,
+        armed=is_armed(value),
+        max_concurrent_runs=runs if isinstance(runs, int) and not isinstance(runs, bool) else None,
+        connections=frozenset(use.value for use in connections_used(value)),
+        connectors=frozenset(use.value for use in connectors_used(value)),
+        calls=frozenset(use.value for use in automations_called(value)),
+    )
+
+
+def _with_calls(wanted: set[str], found: Mapping[str, SourceAutomation]) -> set[str]:
+    by_lower = {ident.lower(): ident for ident in found}
+    frontier = set(wanted)
+    while frontier:
+        called = {by_lower.get(callee.lower()) for ident in frontier for callee in found[ident].calls}
+        frontier = {ident for ident in called if ident is not None and ident not in wanted}
+        wanted = wanted | frontier
+    return wanted

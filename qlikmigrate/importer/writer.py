@@ -1,0 +1,307 @@
+"""One write at a time on one automation: intent, call, outcome. A lost create is looked for before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from attrs import define
+
+from qlikmigrate.api.answer import Answer
+from qlikmigrate.api.cloud.client import CloudClient
+from qlikmigrate.api.error import ApiError, ConflictError, OutcomeUnknownError
+from qlikmigrate.importer.comparison import Face, face_of
+from qlikmigrate.importer.document_source import DocumentSource
+from qlikmigrate.importer.journal import Journal
+from qlikmigrate.importer.lost_create import Wanted, find_created
+from qlikmigrate.importer.plan import Action, OwnerMode, Step
+from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.importer.target import Target, read_automation
+from qlikmigrate.kernel.clock import Clock
+from qlikmigrate.kernel.event import Problem, Severity, Sink
+from qlikmigrate.model.document import cut_document
+from qlikmigrate.model.inventory import entity
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.schedule import is_armed
+
+_MAX_CREATES = 3
+
+
+class ObjectError(Exception):
+    """One object's work cannot go on; the others' can. `code` is a stable word."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@define
+class _ServerClock:
+    """The server's time, from the `Date` headers of its answers."""
+
+    clock: Clock
+    offset: timedelta = timedelta()
+
+    def hear(self, answer: Answer) -> None:
+        text = answer.headers.get("date")
+        if text:
+            try:
+                self.offset = parsedate_to_datetime(text) - self.clock.now()
+            except (TypeError, ValueError):
+                return
+
+    def now(self) -> datetime:
+        return self.clock.now() + self.offset
+
+
+class Writer:
+    """Carries out the steps of actions and keeps the journal true."""
+
+    def __init__(
+        self,
+        client: CloudClient,
+        target: Target,
+        documents: DocumentSource,
+        journal: Journal,
+        folder: RunFolder,
+        clock: Clock,
+        sink: Sink,
+    ) -> None:
+        self._client = client
+        self._target = target
+        self._documents = documents
+        self._journal = journal
+        self._folder = folder
+        self._clock = clock
+        self._sink = sink
+        self._server = _ServerClock(clock)
+        self._before = frozenset(target.fingerprint.get(Kind.AUTOMATION.value, {}))
+        self._tries: dict[str, int] = {}
+        self.faces: dict[int, Face] = {}
+        self.problems: list[Problem] = []
+
+    async def greet(self) -> None:
+        """Learn the server's time."""
+        self._server.hear(await self._client.call("tenant.me"))
+
+    def server_now(self) -> datetime:
+        """The server's time, as far as its answers tell."""
+        return self._server.now()
+
+    async def take(self, action: Action, step: Step, space_id: str) -> None:
+        """Carry out one step, unless the journal says that it was.
+
+        Raises:
+            ObjectError: this automation's work cannot go on.
+        """
+        done = self._journal.state.of(str(action.seq))
+        if step in done.steps:
+            return
+        try:
+            match step:
+                case Step.SHELL | Step.CREATE:
+                    await self._create(action, step, space_id)
+                case Step.PUT:
+                    await self._put(action, self._id_of(action))
+                case Step.CHANGE_OWNER:
+                    await self._simple(action, step, "automation.change-owner", {"userId": action.owner_id})
+                    await self._check_off(action)
+                case Step.DISABLE:
+                    await self._simple(action, step, "automation.disable", None)
+                case Step.ENABLE:
+                    await self._simple(action, step, "automation.enable", None)
+        except ApiError as error:
+            self._journal.fail(str(action.seq), error.code, in_doubt=isinstance(error, OutcomeUnknownError))
+            raise ObjectError(error.code, error.message) from None
+        except ObjectError as error:
+            self._journal.fail(str(action.seq), error.code, in_doubt=error.code == "create-ambiguous")
+            raise
+
+    def _id_of(self, action: Action) -> str:
+        return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""
+
+    async def _client_of(self, action: Action) -> CloudClient:
+        if action.owner_mode is OwnerMode.IMPERSONATE:
+            return await self._client.as_user(action.owner_id)
+        return self._client
+
+    # Creates
+
+    def marker(self, action: Action) -> str:
+        """What a shell of this run carries as its description until it is completed."""
+        return f"[qlikmigrate {self._journal.run_id}-{action.seq}]"
+
+    async def _create(self, action: Action, step: Step, space_id: str) -> None:
+        key = str(action.seq)
+        state = self._journal.state.of(key)
+        client = await self._client_of(action)
+        if state.in_doubt is step and state.since is not None:
+            found = await self._look(action, step, space_id, state.since, wait=True)
+            if found:
+                self._created(action, step, found)
+                return
+        if step is Step.SHELL:
+            body = self._documents.shell(action, space_id, self.marker(action))
+        else:
+            body = self._documents.whole(action, space_id)
+        while True:
+            since = self._server.now()
+            self._journal.intend(key, step, since=since)
+            try:
+                answer = await client.call("automation.create", body=body)
+            except OutcomeUnknownError:
+                found = await self._look(action, step, space_id, since, wait=True)
+                if not found:
+                    # Twice looked for and not there: it was not carried out.
+                    self._again(action)
+                    continue
+                self._created(action, step, found)
+                return
+            self._server.hear(answer)
+            value = answer.json()
+            ident = value.get("id") if isinstance(value, Mapping) else None
+            if not isinstance(ident, str) or not ident:
+                found = await self._look(action, step, space_id, since, wait=True)
+                if not found:
+                    raise ObjectError("broken-answer", "the answer to the create holds no id")
+                self._created(action, step, found)
+                return
+            self._created(action, step, ident)
+            await self._check_answer(action, value, ident)
+            return
+
+    def _again(self, action: Action) -> None:
+        key = str(action.seq)
+        tries = self._tries.get(key, 0) + 1
+        self._tries[key] = tries
+        if tries >= _MAX_CREATES:
+            raise ObjectError("outcome-unknown", "the create was lost again and again")
+
+    async def _look(self, action: Action, step: Step, space_id: str, since: datetime, *, wait: bool) -> str:
+        creator = action.owner_id if action.owner_mode is OwnerMode.IMPERSONATE else self._target.caller.user_id
+        wanted = Wanted(
+            name=action.name,
+            space_id=space_id,
+            creator_id=creator,
+            marker=self.marker(action) if step is Step.SHELL else "",
+            since=since,
+        )
+        ours = {one.target_id for one in self._journal.state.objects.values() if one.target_id}
+        found = await find_created(self._client, wanted, before=self._before, ours=ours, clock=self._clock, wait=wait)
+        if len(found) > 1:
+            raise ObjectError("create-ambiguous", "a lost create may have made any of: " + ", ".join(found))
+        return found[0] if found else ""
+
+    def _created(self, action: Action, step: Step, ident: str) -> None:
+        self._journal.done(str(action.seq), step, ident)
+        self._documents.learn(Kind.AUTOMATION, action.source_id, ident)
+        if step is Step.CREATE:
+            self.faces[action.seq] = self._documents.face(action.source_id)
+
+    # Other writes
+
+    async def _simple(self, action: Action, step: Step, operation: str, body: Mapping[str, Any] | None) -> None:
+        ident = self._id_of(action)
+        key = str(action.seq)
+        client = await self._client_of(action)
+        self._journal.intend(key, step, since=self._server.now())
+        answer = await client.call(operation, body=body, id=ident)
+        self._server.hear(answer)
+        self._journal.done(key, step, ident)
+
+    async def _put(self, action: Action, ident: str) -> None:
+        key = str(action.seq)
+        client = await self._client_of(action)
+        raw, value = await read_automation(client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id}))
+        now = face_of(value)
+        updates = action.target_core is not None
+        if updates:
+            if self._journal.state.of(key).in_doubt is not Step.PUT and now.core != action.target_core:
+                raise ObjectError("changed-meanwhile", "the target's version changed since the plan was made")
+            self._folder.keep_pre_image(ident, cut_document(Kind.AUTOMATION, raw)[0])
+        elif action.armed and value.get("state") != "disabled":
+            await client.call("automation.disable", id=ident)
+        present = {
+            block: connection
+            for block, connection in now.bindings.items()
+            if self._target.inventory.get(Kind.CONNECTION, connection)
+        }
+        body, face = self._documents.update(action, bind=self._binds(action), present=present if updates else {})
+        self._journal.intend(key, Step.PUT, since=self._server.now())
+        try:
+            answer = await client.call("automation.update", body=body, id=ident)
+        except ConflictError:
+            answer = await self._settle_conflict(client, ident, body, now, face)
+        self._server.hear(answer)
+        self._journal.done(key, Step.PUT, ident)
+        self.faces[action.seq] = face
+        written = answer.json()
+        if not isinstance(written, Mapping):
+            return
+        if updates and value.get("state") == "disabled" and written.get("state") not in (None, "disabled"):
+            # An update never changes the state; where the server does, it is set back.
+            await client.call("automation.disable", id=ident)
+        elif not updates or action.held:
+            await self._check_answer(action, written, ident)
+
+    async def _settle_conflict(
+        self, client: CloudClient, ident: str, body: bytes, before: Face, wanted: Face
+    ) -> Answer:
+        """409 on a PUT: ours is done, the old version is tried once more, anything else is somebody's edit."""
+        answer = await client.call("automation.get", id=ident)
+        now = face_of(answer.json() or {})
+        if now == wanted:
+            return answer
+        if now.core == before.core:
+            try:
+                return await client.call("automation.update", body=body, id=ident)
+            except ConflictError:
+                raise ObjectError("conflict", "the tenant keeps answering 409: is it open in an editor?") from None
+        raise ObjectError("changed-meanwhile", "somebody changed it while it was being written")
+
+    def _binds(self, action: Action) -> bool:
+        return not action.bind_last or self._target.caller.bot
+
+    # Nothing starts by itself
+
+    async def _check_answer(self, action: Action, value: Mapping[str, Any], ident: str) -> None:
+        """If the server says that it is both enabled and armed, it is off again at once."""
+        if value.get("state") == "disabled" or not is_armed(value) or not action.armed:
+            return
+        client = await self._client_of(action)
+        await client.call("automation.disable", id=ident)
+        self._tell(
+            "armed-by-server",
+            Severity.WARNING,
+            f"`{action.name}` was enabled and armed by the server, and is off again",
+            f"automation {ident}",
+        )
+
+    async def _check_off(self, action: Action) -> None:
+        """A change of owner may have enabled it; what could fire by now is switched off at once."""
+        if not action.armed:
+            return
+        ident = self._id_of(action)
+        try:
+            _, value = await read_automation(
+                self._client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
+            )
+        except ApiError:
+            value = {"state": "unknown"}
+        if value.get("state") != "disabled":
+            await self._client.call("automation.disable", id=ident)
+            if is_armed(value):
+                self._tell(
+                    "armed-by-server",
+                    Severity.WARNING,
+                    f"`{action.name}` was enabled by its change of owner, and is off again",
+                    f"automation {ident}",
+                )
+
+    def _tell(self, code: str, severity: Severity, message: str, where: str) -> None:
+        problem = Problem(code=code, severity=severity, message=message, where=where)
+        self.problems.append(problem)
+        self._sink(problem)

@@ -1,0 +1,1 @@
+"""Looking after tenants and archives: what a person asks now and then, or a scheduler every night."""

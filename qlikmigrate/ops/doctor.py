@@ -1,0 +1,158 @@
+"""Probes a tenant with harmless reads and says what this identity may do there, and how to get what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from qlikmigrate.api.cloud.client import CloudClient
+from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError, UnsupportedError
+from qlikmigrate.kernel.error import AuthError
+from qlikmigrate.model.snapshot import parse
+
+_BOT_HINT = "use an OAuth client, marked Trusted, with scope `admin.automations`"
+_LISTS = ("connection.list", "connector.list", "space.list", "user.list", "item.list")
+
+
+@frozen(kw_only=True)
+class Check:
+    """One answer. `ok` is None where it is neither good nor bad."""
+
+    check: str
+    ok: bool | None
+    message: str
+    hint: str = ""
+
+
+async def examine(client: CloudClient) -> list[Check]:
+    """All checks, in order.
+
+    Raises:
+        AuthError: the tenant does not know the identity at all.
+        FailedError: the tenant cannot be reached.
+    """
+    facts = await client.tenant()
+    checks = [
+        Check(check="tenant", ok=True, message=f"{facts.name or facts.host} ({facts.id}) {facts.region}".rstrip())
+    ]
+    me = (await client.whoami()).json() or {}
+    roles = _roles(me)
+    checks.append(_identity(me, roles))
+    rows = await _first_rows(client, "automation.list")
+    checks.append(
+        Check(
+            check="api",
+            ok=client.family == "workflows" or None,
+            message=f"/api/{client.family}",
+            hint="" if client.family == "workflows" else "settings and connector details do not exist there",
+        )
+    )
+    wide = bool(roles & {"TenantAdmin", "AnalyticsAdmin"})
+    checks.append(
+        Check(
+            check="list automations",
+            ok=wide,
+            message="of the whole tenant" if wide else "only this identity's own part of the tenant",
+            hint="" if wide else _BOT_HINT,
+        )
+    )
+    checks.append(await _foreign_definition(client, me, rows))
+    for operation in _LISTS:
+        checks.append(await _can_list(client, operation))
+    checks.append(await _settings(client))
+    checks += _writing(client, me, roles)
+    return checks
+
+
+def _roles(me: Mapping[str, Any]) -> set[str]:
+    found = {str(role.get("name")) for role in me.get("assignedRoles") or () if isinstance(role, Mapping)}
+    return found | {str(role) for role in me.get("roles") or () if isinstance(role, str)}
+
+
+def _is_bot(me: Mapping[str, Any]) -> bool:
+    return bool(me.get("clientId")) or str(me.get("subject") or "").startswith("qlikbot\\")
+
+
+def _identity(me: Mapping[str, Any], roles: set[str]) -> Check:
+    what = "OAuth client" if _is_bot(me) else "user"
+    name = me.get("name") or me.get("subject") or me.get("id")
+    listed = ", ".join(sorted(roles)) or "none"
+    return Check(check="identity", ok=True, message=f"{what} `{name}` ({me.get('id')}), roles: {listed}")
+
+
+async def _first_rows(client: CloudClient, operation: str, most: int = 200) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
+    async for raw in client.rows(operation):
+        value = parse(raw)
+        if isinstance(value, Mapping):
+            rows.append(value)
+        if len(rows) >= most:
+            break
+    return rows
+
+
+async def _foreign_definition(client: CloudClient, me: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> Check:
+    """Somebody else's automation, read: what a backup of the whole tenant needs."""
+    name = "read other people's automations"
+    foreign = next((row for row in rows if row.get("ownerId") != me.get("id")), None)
+    if foreign is None:
+        return Check(check=name, ok=None, message="there is none to try it on")
+    try:
+        await client.call("automation.get", id=str(foreign["id"]))
+    except ApiError as error:
+        if error.status not in (403, 404):
+            raise
+        return Check(check=name, ok=False, message=f"the tenant answers {error.status}", hint=_BOT_HINT)
+    return Check(check=name, ok=True, message="yes")
+
+
+async def _can_list(client: CloudClient, operation: str) -> Check:
+    name = f"list {operation.partition('.')[0]}s"
+    try:
+        rows = await _first_rows(client, operation, most=1)
+    except UnreachableError:
+        raise
+    except (ApiError, AuthError) as error:
+        return Check(
+            check=name, ok=False, message=str(error.message), hint="the roles or scopes of the identity lack it"
+        )
+    return Check(check=name, ok=True, message="yes" if rows else "yes, and there is none")
+
+
+async def _settings(client: CloudClient) -> Check:
+    try:
+        value = (await client.call("settings.get")).json()
+    except UnsupportedError:
+        return Check(check="settings", ok=None, message="do not exist under /api/v1")
+    except (UnauthorizedError, ApiError) as error:
+        return Check(check="settings", ok=None, message=error.message)
+    runs = value.get("maxConcurrentRunsPerAutomation") if isinstance(value, Mapping) else None
+    return Check(check="settings", ok=True, message=f"maxConcurrentRunsPerAutomation: {runs}")
+
+
+def _writing(client: CloudClient, me: Mapping[str, Any], roles: set[str]) -> list[Check]:
+    endpoint = client.endpoint
+    access = endpoint.access.value
+    checks = [
+        Check(
+            check="access",
+            ok=None,
+            message=f'`access = "{access}"` in the tenants file',
+            hint="" if access == "write" else 'a restore into it needs `access = "write"`',
+        )
+    ]
+    if access == "read":
+        return checks
+    if endpoint.impersonation is not None:
+        how = "impersonate: created as each owner, connections stay bound"
+    elif _is_bot(me):
+        how = "transfer: created, given to the owner, then bound"
+    elif roles & {"TenantAdmin", "AnalyticsAdmin"}:
+        how = "transfer: created and given to the owner; connections are left to be bound by hand"
+    else:
+        how = "only the identity itself can own what it creates"
+    hint = "" if endpoint.impersonation is not None else "`impersonation` in the tenants file creates as each owner"
+    checks.append(Check(check="owners", ok=None, message=how, hint=hint))
+    return checks

@@ -1,0 +1,1 @@
+"""Results as values → text, JSON, Markdown."""

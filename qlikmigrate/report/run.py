@@ -1,0 +1,109 @@
+"""The files that a run leaves for people and scripts: report, runbook, id list."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from itertools import groupby
+
+import orjson
+from attrs import asdict
+
+from qlikmigrate.importer.plan import Plan
+from qlikmigrate.importer.result import Result, Task
+from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.kernel.event import Outcome, Problem, Severity
+
+
+def write_reports(folder: RunFolder, plan: Plan, result: Result) -> None:
+    """`report.json`, `report.md`, `runbook.md`, `ids.csv`."""
+    folder.write("report.json", report_json(plan, result))
+    folder.write("report.md", report_markdown(plan, result))
+    folder.write("runbook.md", runbook_markdown(plan, result.tasks))
+    folder.write("ids.csv", ids_csv(result.ids))
+
+
+def report_json(plan: Plan, result: Result) -> str:
+    """Everything, for machines."""
+    value = {
+        "format": "qlikmigrate-report",
+        "format_version": 1,
+        "archive": asdict(plan.archive),
+        "target": {"name": plan.target.name, "tenant_id": plan.target.tenant_id, "host": plan.target.host},
+        "counts": {kind: dict(counts) for kind, counts in result.counts.items()},
+        "outcomes": [asdict(one) for one in result.outcomes],
+        "problems": [asdict(one) for one in result.problems],
+        "tasks": [asdict(one) for one in result.tasks],
+    }
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def report_markdown(plan: Plan, result: Result) -> str:
+    """The same for people."""
+    counts = result.counts["automations"]
+    lines = [
+        f"# Restore into `{plan.target.name}`",
+        "",
+        f"From `{plan.archive.path}` (tenant {plan.archive.tenant_name}) into {plan.target.host}.",
+        "",
+        "| " + " | ".join(counts) + " |",
+        "|" + "---|" * len(counts),
+        "| " + " | ".join(str(number) for number in counts.values()) + " |",
+        "",
+    ]
+    lines += _problem_lines(result.problems)
+    lines += [
+        "## Automations",
+        "",
+        "| status | action | name | source id | target id | reason |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_outcome_line(one) for one in sorted(result.outcomes, key=lambda one: (one.status, one.name))]
+    return "\n".join(lines) + "\n"
+
+
+def _problem_lines(problems: Iterable[Problem]) -> list[str]:
+    told = [one for one in problems if one.severity is not Severity.INFO]
+    if not told:
+        return []
+    lines = ["## Problems", "", "| severity | code | message | where |", "|---|---|---|---|"]
+    lines += [f"| {p.severity.value} | `{p.code}` | {_cell(p.message)} | {_cell(p.where)} |" for p in told]
+    return [*lines, ""]
+
+
+def _outcome_line(one: Outcome) -> str:
+    reason = f"`{one.code}` {one.reason}" if one.code else one.reason
+    return (
+        f"| {one.status} | {one.action} | {_cell(one.name)} | {one.source_id or ''} | {one.target_id or ''} "
+        f"| {_cell(reason)} |"
+    )
+
+
+def runbook_markdown(plan: Plan, tasks: Iterable[Task]) -> str:
+    """What is left for people, by person."""
+    lines = [f"# Runbook: `{plan.target.name}`", ""]
+    ordered = sorted(tasks, key=lambda one: one.person)
+    if not ordered:
+        lines.append("Nothing is left to do.")
+    for person, group in groupby(ordered, key=lambda one: one.person):
+        lines += [f"## {_cell(person)}", ""]
+        for task in group:
+            lines.append(f"- [ ] {_cell(task.message)} ({_cell(task.where)}) `{task.code}`")
+            if task.hint:
+                lines.append(f"      {_cell(task.hint)}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def ids_csv(ids: Iterable[tuple[str, str, str]]) -> str:
+    """`kind,source_id,target_id`, as `--ids` takes it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "source_id", "target_id"])
+    writer.writerows(sorted(ids))
+    return text.getvalue()
