@@ -53,6 +53,7 @@ class Codec:
             chain_log=18,
             write_checksum=True,
             write_content_size=True,
+            write_dict_id=True,
         )
         self._dictionary.precompute_compress(compression_params=parameters)
         return zstandard.ZstdCompressor(dict_data=self._dictionary, compression_params=parameters)
