@@ -126,7 +126,7 @@ def _add_spaces(tenant: CloudTenant, company: Company, names: tuple[str, ...]) -
         for word in _MEMBERS.get(name, ()):
             if word in company.users:
                 role = "consumer" if word == "rita" else "producer"
-                tenant.add_member(company.spaces[name], company.users[word], role)
+                tenant.add_member(company.spaces[name], company.users[word], (role,))
 
 
 def _add_app(tenant: CloudTenant, company: Company, name: str, space: str) -> None:

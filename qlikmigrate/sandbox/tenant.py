@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from threading import RLock
 from typing import Any
@@ -187,7 +187,7 @@ class CloudTenant:
     # Building its state.
 
     def add_user(
-        self, subject: str, name: str, email: str, *, roles: tuple[str, ...] | None = None, status: str = "active"
+        self, subject: str, name: str, email: str, roles: tuple[str, ...] | None = None, status: str = "active"
     ) -> str:
         """Make a user; with `roles` None they have what the tenant gives by default. Returns the id."""
         if roles is None:
@@ -209,9 +209,9 @@ class CloudTenant:
         """Make a space. Returns the id."""
         return str(self._spaces.add(name, type, owner, description)["id"])
 
-    def add_member(self, space: str, user: str, *roles: str) -> str:
+    def add_member(self, space: str, user: str, roles: Iterable[str]) -> str:
         """Give a user roles in a space. Returns the assignment's id."""
-        return str(self._spaces.add_member(space, user, roles)["id"])
+        return str(self._spaces.add_member(space, user, tuple(roles))["id"])
 
     def add_connector(self, connector: Connector) -> str:
         """Offer one more connector (or another one under the same id). Returns the id."""
@@ -226,15 +226,14 @@ class CloudTenant:
         self,
         connector_id: str,
         name: str,
-        *,
         owner: str,
         space: str = "",
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         connected: bool = True,
     ) -> str:
         """Make a connection. `params`: values by name. `connected` also gives the consent to an OAuth connector."""
         with self._lock:
-            one = self._connections.add(connector_id, name, owner, space, dict(params or {}))
+            one = self._connections.add(connector_id, name, owner, space, dict(params))
             one.consented = connected or not self._connectors.connectors[connector_id].oauth
             one.broken = not connected
             if one.consented and one.redirect:
@@ -248,9 +247,7 @@ class CloudTenant:
         one.account = self._directory.users[one.owner_id]["email"]
         self._realm.changed()
 
-    def add_automation(
-        self, document: Mapping[str, Any], *, owner: str, space: str = "", state: str = "available"
-    ) -> str:
+    def add_automation(self, document: Mapping[str, Any], owner: str, space: str = "", state: str = "available") -> str:
         """Take an automation in as the service would, with ids and a token of its own. Returns the id."""
         with self._lock:
             names = ("description", "schedules", "workspace", "maxConcurrentRuns")
@@ -298,7 +295,7 @@ class CloudTenant:
         return ids
 
     def add_item(
-        self, resource_type: str, name: str, *, owner: str, space: str = "", resource_id: str | None = None
+        self, resource_type: str, name: str, owner: str, space: str = "", resource_id: str | None = None
     ) -> str:
         """Make an item, an app for instance. Returns the id of the resource: the one that workspaces hold."""
         resource_id = resource_id or self._realm.mint.time_id()

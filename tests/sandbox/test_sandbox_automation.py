@@ -148,7 +148,7 @@ def test_spaces_of_automations(world: World) -> None:
     ann, bob = world.client("ann"), world.client("bob")
     for client, space, status in ((ann, managed, 400), (ann, "none", 400), (bob, world.sales, 403)):
         assert client("POST", "@/automations", {"name": "A", "spaceId": space}).status == status
-    world.tenant.add_member(world.sales, world.bob_id, "producer")
+    world.tenant.add_member(world.sales, world.bob_id, ("producer",))
     made = bob("POST", "@/automations", {"name": "A", "spaceId": world.sales}).json
     assert ann("DELETE", f"/api/v1/spaces/{world.sales}").status == 412
     bob("POST", f"@/automations/{made['id']}/actions/change-space", {"spaceId": ""})

@@ -111,7 +111,7 @@ def test_spaces_are_seen_by_their_people(world: World) -> None:
     bob = world.client("bob")
     assert bob.rows("/api/v1/spaces") == []
     assert bob("GET", f"/api/v1/spaces/{world.sales}").status == 404
-    world.tenant.add_member(world.sales, world.bob_id, "consumer")
+    world.tenant.add_member(world.sales, world.bob_id, ("consumer",))
     for who in ("ann", "bob", "admin", "bot"):
         assert [row["id"] for row in world.client(who).rows("/api/v1/spaces")] == [world.sales]
     assert bob("PUT", f"/api/v1/spaces/{world.sales}", {"name": "Mine"}).status == 403
