@@ -22,7 +22,7 @@ from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint, OAuthClient, chec
 from qlikmigrate.api.error import ApiError, ForeignHostError, UnreachableError, UnsupportedError, error_for
 from qlikmigrate.api.operation import OPERATIONS, Family, Operation, Shape
 from qlikmigrate.api.transport.auth import Auth, Identity, KeyIdentity, TokenIdentity
-from qlikmigrate.api.transport.exchange import Call, Transport
+from qlikmigrate.api.transport.exchange import Base, Call, Transport
 from qlikmigrate.api.transport.guard import Guard, access_error
 from qlikmigrate.api.transport.limiter import Gate, Limiter, gates
 from qlikmigrate.api.transport.log import Log
@@ -57,7 +57,7 @@ class _Shared:
     access: Access
     clock: Clock
     sink: Sink
-    base: ProcessTransport | Any
+    base: Base
     counts: RequestCounts = field(factory=RequestCounts)
     announced: set[str] = field(factory=set)
     family: FamilyName | None = None
@@ -111,7 +111,7 @@ class CloudClient:
         if access.rank > endpoint.access.rank:
             raise access_error(endpoint.name, endpoint.access, access, "this")
         turns = asyncio.Semaphore(endpoint.limits.concurrency)
-        base: Any
+        base: Base
         if endpoint.handler is not None:
             base = ProcessTransport(endpoint.handler, clock, endpoint.limits.timeout_s, turns)
         else:

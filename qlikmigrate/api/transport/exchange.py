@@ -35,6 +35,13 @@ class Transport(Protocol):
         """
 
 
+class Base(Transport, Protocol):
+    """The innermost layer: what really sends."""
+
+    async def aclose(self) -> None:
+        """Let go of every connection."""
+
+
 class ExchangeError(Exception):
     """No whole answer came. `reason` is a few words without secrets.
 
