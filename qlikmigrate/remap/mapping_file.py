@@ -209,7 +209,11 @@ def parse(text: str, *, name: str = "mapping file") -> MappingFile:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: {error}", hint="the file is TOML: text in quotes", code="mapping-file") from None
+        found = re.search(r"line (\d+)", str(error))
+        line = int(found.group(1)) if found else max(1, len(text.splitlines()))
+        raise UsageError(
+            f"{name}:{line}: no TOML: {error}", hint="the file is TOML: text in quotes", code="mapping-file"
+        ) from None
     reader = _Reader(text, name)
     for section in data:
         if section not in SECTIONS and section not in _OTHER_SECTIONS:

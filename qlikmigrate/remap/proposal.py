@@ -8,7 +8,7 @@ import tomlkit
 from tomlkit.items import InlineTable, Table
 
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.remap.mapping import UNMATCHED, Decision, Mapping, MappingRow
+from qlikmigrate.remap.mapping import Decision, Mapping, MappingRow
 from qlikmigrate.remap.mapping_file import SECTIONS, parse
 
 _HEAD = """\
@@ -20,7 +20,7 @@ fill in an id, a name or an e-mail address, or write { decision = "keep" | "drop
 def render(mapping: Mapping, previous: str | None = None) -> str:
     """The mapping file for `mapping`; `previous`: the file's text so far.
 
-    Rows that a person decided are in `previous` already and are not repeated.
+    Rows that a person decided in `previous` already are not repeated.
 
     Raises:
         UsageError: `previous` is malformed.
@@ -34,8 +34,7 @@ def render(mapping: Mapping, previous: str | None = None) -> str:
         parse(previous)
         document = tomlkit.parse(previous)
     for section, kind in SECTIONS.items():
-        if kind is not None:
-            _render_section(document, section, mapping, kind)
+        _render_section(document, section, mapping, kind or Kind.ITEM)
     hosts = {host: new for host, new in mapping.hosts.items() if host not in document.get("hosts", {})}
     if hosts:
         table = _table(document, "hosts")
@@ -45,8 +44,9 @@ def render(mapping: Mapping, previous: str | None = None) -> str:
 
 
 def _render_section(document: tomlkit.TOMLDocument, section: str, mapping: Mapping, kind: Kind) -> None:
-    rows = {row.source.id: row for row in _proposals(mapping, kind)}
     present = document.get(section)
+    written = {str(key).lower() for name in (section, "ids") for key in document.get(name, {})}
+    rows = {row.source.id: row for row in _lines(mapping, kind, written)}
     if present is not None:
         for source in list(present):
             old = present[source]
@@ -68,20 +68,31 @@ def _render_section(document: tomlkit.TOMLDocument, section: str, mapping: Mappi
         table[source] = new
 
 
-def _proposals(mapping: Mapping, kind: Kind) -> Iterator[MappingRow]:
+def _lines(mapping: Mapping, kind: Kind, written: set[str]) -> Iterator[MappingRow]:
+    """The rows that belong into a section, but for decisions that the file has already."""
     for row in mapping.of(kind):
+        if row.rule == "explicit":
+            one = row.source
+            if not written & {word.lower() for word in (one.id, one.name, one.email, one.subject) if word}:
+                yield row
+            continue
         settled = row.rule == "same-id" or (kind is Kind.CONNECTOR and row.rule == "id")
-        # An automation without a counterpart will be created: nothing to decide.
-        is_new = kind is Kind.AUTOMATION and row.rule == UNMATCHED
-        if row.rule != "explicit" and row.decision is Decision.MAP and not settled and not is_new:
+        # An automation without a counterpart will be created, an item is not ours to bring over: nothing to decide.
+        is_nobodys = kind in (Kind.AUTOMATION, Kind.ITEM) and row.target_id is None
+        if not settled and (not is_nobodys or row.rule == "ambiguous"):
             yield row
 
 
 def _line(row: MappingRow) -> InlineTable:
     line = tomlkit.inline_table()
-    line.append("to", row.target_id or "")
-    line.append("rule", row.rule)
-    line.append("note", row.source.name or row.source.email or row.source.subject)
+    if row.decision is Decision.MAP:
+        line.append("to", row.target_id or "")
+    else:
+        line.append("decision", row.decision.value)
+    if row.rule != "explicit":
+        line.append("rule", row.rule)
+    if note := row.source.name or row.source.email or row.source.subject:
+        line.append("note", note)
     return line
 
 
