@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from tenant_world import Blocks, Client, World
 
@@ -16,6 +18,7 @@ from qlikmigrate.sandbox import (
     RateLimits,
     RecurrenceInterval,
     ScheduleForms,
+    Switches,
     Wrapping,
 )
 from qlikmigrate.sandbox.catalogue import MAIL, QLIK_CLOUD_SERVICES
@@ -402,3 +405,10 @@ def test_rate_limits(world: World) -> None:
     assert bob("GET", "@/automations").status == 200
     world.clock.advance(10)
     assert ann("GET", "@/automations").status == 200
+
+
+def test_every_switch_is_tested() -> None:
+    """No switch is without a test here."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    missing = [one.name for one in attrs.fields(Switches) if f"{one.name}=" not in source]
+    assert not missing
