@@ -1,6 +1,7 @@
 """The connectors of every tenant: their guids are the same in all of them. A small part of the real catalogue.
 
 Source: guids as they recur in public workspaces; openapi/workflows-automation-connectors.json for the shape.
+Assumed: the four guids named as made up, and the parameters of connections, of which no public sample was found.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ AIRTABLE = "0d87347d-27c0-11ea-921c-022e6b5ea1e2"
 TALEND_CLOUD = "c0374370-c190-11ed-b1c6-ad8f32552428"
 TALEND_DATA_INTEGRATION = "f60a3e10-8846-11ee-8cdc-5bfcb95b42e5"
 API_KEY = "3730c770-7f52-11ed-a7dc-2f9bb7b5fbf1"
+
+# Made up: no public workspace shows the real ones.
+LIST_REPOSITORIES = "4f1d4c30-3a52-11ec-8b6f-9d1c7a3d0c11"
+LIST_RECORDS = "9c2f7a10-2a3b-11ec-bf0e-53a0e2c1d733"
+PUSH = "b2a0d0e0-41a1-11ec-9a34-0b1e4d0f5a22"
+RUN_TASK = "c1a7d5f0-c190-11ed-8f15-6b8a1f6d9e44"
 
 _NAMESPACE = uuid.UUID("6f1cf7a4-0f0e-4ab3-9f04-6d6c1b1f3c55")
 
@@ -117,10 +124,10 @@ BUILT_IN: tuple[Connector, ...] = (
         ),
         events=(
             Event(id="5be4c220-6156-11eb-a3df-fdbac6cc38a0", name="User Created"),
-            Event(id="3adf9ff0-5ddb-11ec-8d1d-5f8f8b8c3a11", name="App Data Updated", params=(
+            Event(id="1b4b5dd0-889f-11eb-a114-59957f3a756f", name="App Data Updated", params=(
                 Param(id="3aeb3660-5ddb-11ec-9122-1fe6c1dec4cc", name="App Id", optional=True),
             )),
-            Event(id="61349250-5ddb-11ec-a3e1-79c0ff3e2c27", name="App Published", params=(
+            Event(id="365616d0-889f-11eb-a6c1-0fbe0dacf886", name="App Published", params=(
                 Param(id="613e0f80-5ddb-11ec-ab88-0d44ac0c427c", name="Space Id", optional=True),
             )),
         ),
@@ -182,9 +189,9 @@ BUILT_IN: tuple[Connector, ...] = (
         name="GitHub",
         description="Repositories and files",
         oauth=True,
-        blocks=(Block(id="4f1d4c30-3a52-11ec-8b6f-9d1c7a3d0c11", name="List Repositories", role="list"),),
+        blocks=(Block(id=LIST_REPOSITORIES, name="List Repositories", role="list"),),
         snippets=(Block(id="70a930c0-4074-11ec-9bb6-b36e27de5d04", name="Create Or Update File Content"),),
-        events=(Event(id="b2a0d0e0-41a1-11ec-9a34-0b1e4d0f5a22", name="Push"),),
+        events=(Event(id=PUSH, name="Push"),),
         automatic=False,
     ),
     Connector(
@@ -192,15 +199,15 @@ BUILT_IN: tuple[Connector, ...] = (
         name="Airtable",
         description="Bases and records",
         oauth=True,
-        blocks=(Block(id="9c2f7a10-2a3b-11ec-bf0e-53a0e2c1d733", name="List Records", role="list"),),
+        blocks=(Block(id=LIST_RECORDS, name="List Records", role="list"),),
     ),
     Connector(
         id=TALEND_CLOUD,
-        name="Talend Management Console",
+        name="Talend",
         description="Tasks and plans of Talend Cloud",
         billable=True,
         params=(Param(name="Region", example="eu"), Param(name="Access Token", field_type="password")),
-        blocks=(Block(id="c1a7d5f0-c190-11ed-8f15-6b8a1f6d9e44", name="Run Task", role="create"),),
+        blocks=(Block(id=RUN_TASK, name="Run Task", role="create"),),
     ),
     Connector(
         id=TALEND_DATA_INTEGRATION,

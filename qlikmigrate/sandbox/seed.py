@@ -252,13 +252,13 @@ class _Story:
         updated = (
             Draft("w2")
             .on_event(
-                "3adf9ff0-5ddb-11ec-8d1d-5f8f8b8c3a11",
+                "1b4b5dd0-889f-11eb-a114-59957f3a756f",
                 where={"3aeb3660-5ddb-11ec-9122-1fe6c1dec4cc": f"{company.apps['Plant Stock']}|Plant Stock"},
             )
             .mail(company.connections["mail mei"], "plant@nordlicht.example", "Stock has changed")
         )
         self._add("Stock alert", "mei", "Operations", updated)
-        push = Draft("w3").on_event("b2a0d0e0-41a1-11ec-9a34-0b1e4d0f5a22", connector=catalogue.GITHUB)
+        push = Draft("w3").on_event(catalogue.PUSH, connector=catalogue.GITHUB)
         self._add("On push", "tomasz", "Data Platform", self._reload(push, "Master Data"))
         button = self._reload(Draft("w4").starts("triggered"), "Dealer Scorecard")
         self._add("Refresh from the button", "tomasz", "Sales", button, description="Called by the button in the app")
@@ -282,17 +282,17 @@ class _Story:
             "Track parcels", "mei", "Operations", track.mail(connections["mail mei"], "plant@nordlicht.example", "Late")
         )
         task = Draft("m5").endpoint(
-            catalogue.TALEND_CLOUD, "c1a7d5f0-c190-11ed-8f15-6b8a1f6d9e44", "Talend - Run Task",
+            catalogue.TALEND_CLOUD, catalogue.RUN_TASK, "Talend - Run Task",
             {"task": "load_customers"}, connection=connections["talend"],
         )  # fmt: skip
         self._add("Load customers", "mei", "", task)
         issues = Draft("m6").endpoint(
-            catalogue.GITHUB, "4f1d4c30-3a52-11ec-8b6f-9d1c7a3d0c11", "GitHub - List Repositories",
+            catalogue.GITHUB, catalogue.LIST_REPOSITORIES, "GitHub - List Repositories",
             {}, connection=connections["github"],
         )  # fmt: skip
         self._add("Back up scripts", "tomasz", "Data Platform", issues)
         dealers = Draft("m7").endpoint(
-            catalogue.AIRTABLE, "9c2f7a10-2a3b-11ec-bf0e-53a0e2c1d733", "Airtable - List Records",
+            catalogue.AIRTABLE, catalogue.LIST_RECORDS, "Airtable - List Records",
             {}, connection=connections["airtable"],
         )  # fmt: skip
         self._add("Import dealers", "amara", "Sales", dealers, state="disabled")
