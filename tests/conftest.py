@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from stage import Stage, staged
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +24,41 @@ def shared() -> Path:
 def anyio_backend() -> str:
     """Everything runs on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or leaves anything in the home of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(home))
+    for name in (
+        "QLIKMIGRATE_CONFIG",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "ALL_PROXY",
+        "SSL_CERT_FILE",
+        "QLIK_CLI_USER_HOME_DIR",
+    ):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def make_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Stage]]:
+    """Makes a stage whose tenants answer as the given switches say."""
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+
+        def make(**switches: Any) -> Stage:
+            return stack.enter_context(staged(tmp_path, capsys, **switches))
+
+        yield make
+
+
+@pytest.fixture
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    """A stage with the default answers."""
+    return make_stage()
