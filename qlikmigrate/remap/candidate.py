@@ -43,7 +43,7 @@ def _places(raw: bytes, rewriting: Rewriting) -> Iterator[int]:
     runs = reference.runs(blank)
     found = rewriting.ids.candidates(runs)
     wanted = [run for run, ids in found.items() if not all(rewriting.is_left_alone(one) for one in ids)]
-    yield from _spans(blank, [*wanted, *_unknown(raw, runs, rewriting)])
+    yield from _spans(blank, [*wanted, *_unknown(raw, runs.difference(found), rewriting)])
     if b"\\u00" in raw:
         yield from (match.start() for match in reference.ESCAPED_LETTER_BYTES.finditer(raw))
     yield from rewriting.hosts.places(raw.lower())
@@ -59,8 +59,8 @@ def _places(raw: bytes, rewriting: Rewriting) -> Iterator[int]:
 
 
 def _unknown(raw: bytes, runs: Iterable[bytes], rewriting: Rewriting) -> set[bytes]:
-    """Runs in the form of an id that no inventory, catalogue or internal position accounts for."""
-    shaped = {run for run in runs if len(run) == 36 or len(run) == 24} - rewriting.ids.spelled
+    """Those of `runs` in the form of an id that no inventory, catalogue or internal position accounts for."""
+    shaped = {run for run in runs if len(run) == 36 or len(run) == 24}
     if shaped:
         shaped -= {one.lower() for one in _INTERNAL.findall(raw)}
     if shaped:

@@ -12,7 +12,7 @@ from qlikmigrate.model.inventory import Entity, Inventory
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.remap import mapping as names
 from qlikmigrate.remap.decision import Chosen, explicit_choices
-from qlikmigrate.remap.mapping import MappingRow
+from qlikmigrate.remap.mapping import Decision, MappingRow
 from qlikmigrate.remap.mapping_file import MappingFile
 from qlikmigrate.remap.pairing import Contents, Found, pair
 
@@ -78,10 +78,22 @@ class _Matcher:
             else:
                 found = [(one, self._find(one)) for one in left]
             self._accept(kind, found)
+        self._check_connectors()
         for choice in chosen.extra:
             key = (choice.source.kind, choice.source.id.lower())
             if key not in self.rows:
                 self.rows[key] = _explicit(choice)
+
+    def _check_connectors(self) -> None:
+        """A connection can only stand for one of the same connector, whoever says so."""
+        for row in self.rows.values():
+            there = self.target.get(Kind.CONNECTION, row.target_id) if row.kind is Kind.CONNECTION else None
+            if there is None or row.decision is not Decision.MAP or not row.source.connector_id:
+                continue
+            connector = self.target_of(Kind.CONNECTOR, row.source.connector_id) or row.source.connector_id
+            if there.connector_id and there.connector_id.lower() != connector.lower():
+                message = f"connection {_named(row.source)} cannot become {_named(there)}: another connector"
+                self.problem(row.source, "connector-mismatch", message, "choose a connection of the same connector")
 
     def _match_tenant(self) -> None:
         mine, theirs = self.source.tenant, self.target.tenant

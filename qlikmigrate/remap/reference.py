@@ -129,11 +129,6 @@ class IdIndex:
     def _measure_least(self) -> int:
         return min(map(len, self._all), default=0)
 
-    @property
-    def spelled(self) -> frozenset[bytes]:
-        """All ids in ASCII, as bytes."""
-        return self._bytes
-
     @_variant_sizes.default
     def _measure(self) -> frozenset[int]:
         """Sizes of a run that an escape before an id has joined: `n`, `2F`, `u00e9`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qlikmigrate.model.document import Path
 from qlikmigrate.remap.record import Region
 
 _DECODER = json.JSONDecoder(strict=False)
+# What `raw_decode` calls, without its two calls a value.
+_SCAN: Callable[[str, int], tuple[object, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Outside the workspace only these are written to the target; the rest is the importer's or the server's.
 OUTER = ("description", "name")
@@ -95,10 +97,29 @@ def _part(cursor: _Cursor, path: Path, found: list[Region]) -> None:
         start, end = cursor.skip()
         found.append(Region(path, start, end))
         return
-    for index, _ in enumerate(cursor.each("[", "]")):
-        is_block = cursor.peek() == "{"
-        start, end = cursor.skip()
-        found.append(Region((*path, index), start, end, index if is_block else None))
+    # Written out, because this loop meets every byte of every document.
+    text, scan, space = cursor.text, _SCAN, _SPACE.match
+    cursor.take("[")
+    mark = cursor.peek()
+    at, index = cursor.index, 0
+    while mark != "]":
+        try:
+            end = scan(text, at)[1]
+        except RecursionError:
+            end = _end_of_deep(text, at)
+        except StopIteration:
+            raise ValueError(f"no value at position {at}") from None
+        found.append(Region((*path, index), at, end, index if text[at] == "{" else None))
+        index += 1
+        after: int = space(text, end).end()  # type: ignore[union-attr]
+        mark = text[after : after + 1]
+        if mark == ",":
+            at = space(text, after + 1).end()  # type: ignore[union-attr]
+        elif mark == "]":
+            at = after
+        else:
+            raise ValueError(f"no comma at position {after}")
+    cursor.index = at + 1
 
 
 def _end_of_deep(text: str, start: int) -> int:

@@ -155,6 +155,13 @@ def test_system_connection_is_the_owners_own() -> None:
     assert found(match(mine, theirs), Kind.CONNECTION, "c1") == ("d1", "connector+owner")
 
 
+def test_connection_of_another_connector() -> None:
+    """A line that maps a connection to one of another connector is an error."""
+    mine, theirs = source(ANN, connection("c1", "Ops", ANN.id)), target(connection("d1", "Mail", "x", connector="mail"))
+    mapping = match(mine, theirs, decisions=parse('[connections]\nOps = "d1"'), needed=[(Kind.CONNECTION, "c1")])
+    assert [problem.code for problem in mapping.problems] == ["connector-mismatch"]
+
+
 def test_owner_override_and_fallback() -> None:
     """With one owner for everything, connections are looked for among theirs; a fallback stands in for the missing."""
     mine, theirs = (
@@ -256,7 +263,8 @@ def test_explicit_mapping_problems(text: str, code: str) -> None:
 def test_decisions_become_rows() -> None:
     """Keep, drop and null come out as rows; many explicit sources may share one target; e-mail names a user."""
     mine = source(ANN, user("u2", "two"), space("s1", "A"), space("s2", "B"), connection("c1", "Ops", ANN.id))
-    text = '[users]\n"ANN@old.example" = "user-ann-2"\n"two" = "ann"\n[spaces]\nA = {decision="keep"}\nB = {decision="drop"}'
+    text = '[users]\n"ANN@old.example" = "user-ann-2"\n"two" = "ann"\n[spaces]\nA = {decision="keep"}'
+    text += '\nB = {decision="drop"}'
     text += '\n[connections]\nOps = { decision = "null" }\n[ids]\n"free-id-1" = "free-id-2"'
     mapping = match(mine, target(ANN_THERE), decisions=parse(text))
     assert mapping.problems == ()

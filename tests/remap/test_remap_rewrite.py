@@ -174,8 +174,8 @@ def test_only_the_sites_string_changes() -> None:
     deep = "[" * 5000 + "]" * 5000
     template = (
         ' {"variables" : [ ],\n "n":1.50, "m":-0, "l":123456789012345678901234567890, "e":1E5,"blocks":[ {"x":1.0,'
-        '"x":2.50,"inputs":[{"id":"a","value":"\\/ID\\u0020","value":"ID"}],"deep":%s} ] ,"z":"\\ud800"}\n'
-    ) % deep
+        '"x":2.50,"inputs":[{"id":"a","value":"\\/ID\\u0020","value":"ID"}],"deep":DEEP} ] ,"z":"\\ud800"}\n'
+    ).replace("DEEP", deep)
     raw = template.replace("ID", OLD_SPACE).encode()
     result = rewrite(raw, Rewriting(source=MINE, target=THEIRS, mapping=FULL))
     assert result.raw == template.replace("ID", NEW_SPACE).encode()
@@ -360,7 +360,7 @@ def test_look_alikes_stay() -> None:
 @pytest.mark.parametrize("raw", [b"[]", b'{"blocks":[{"inputs":"507f1f77bcf86cd799439011"}', b'{"blocks":[] "x"'])
 def test_broken_documents_are_refused(raw: bytes) -> None:
     """A document that is no JSON object is an error, never a guess."""
-    with pytest.raises(ValueError, match="position|char"):
+    with pytest.raises(ValueError, match=r"position|char"):
         rewrite(raw + b' "507f1f77bcf86cd799439011"', Rewriting(source=MINE, target=THEIRS, mapping=FULL))
 
 
