@@ -103,8 +103,9 @@ def test_corpus_survives_a_migration(shared: Path, make_stage: Callable[..., Sta
 
     names = {connection["id"]: connection["name"] for connection in stage.target.tenant.connections.values()}
     old_names = {connection["id"]: connection["name"] for connection in stage.source.tenant.connections.values()}
+    before, after = stage.source.by_name(), stage.target.by_name()
     for name in corpus:
-        old, new = stage.source.one(name), stage.target.one(name)
+        old, new = before[name], after[name]
         assert skeleton(new["workspace"]) == skeleton(old["workspace"])
         text = json.dumps(new["workspace"], ensure_ascii=False)
         assert not [ident for ident in connections if ident in text]
