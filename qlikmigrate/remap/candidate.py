@@ -9,7 +9,7 @@ from qlikmigrate.remap import reference
 from qlikmigrate.remap.rewriting import Rewriting
 
 _DESIGNED = re.compile(rb'"datasource"|"CallWidgetBlock"|"datasourcetype_guid"\s*:\s*"([^"]*)"')
-_CATALOGUE_GUID = re.compile(rb'"(?:endpoint|snippet)_guid"\s*:\s*"([^"]*)"')
+_CATALOGUE_GUID = re.compile(rb'"(?:endpoint_guid|snippet_guid|webhook_event_guid"[^{}]*?"value)"\s*:\s*"([^"]*)"')
 _GUID = rb"[0-9A-Fa-f][0-9A-Fa-f-]{22,34}[0-9A-Fa-f]"
 # Ids that stand where only internal and catalogue ids do; within a nested workspace the quotes are escaped.
 _INTERNAL = re.compile(

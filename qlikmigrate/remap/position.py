@@ -31,15 +31,15 @@ class Scalar(NamedTuple):
     end: int
 
 
-def positions(text: str, start: int, end: int) -> Iterator[Site | Scalar]:
+def positions(text: str, start: int, end: int, prefix: Path = ()) -> Iterator[Site | Scalar]:
     """Every string (keys too) of the JSON value at `text[start:end]`, and its own scalars, in document order.
 
-    The value is taken to be well formed.
+    The value is taken to be well formed; `prefix` is its path.
     """
     # Of the container at hand: its path, the index (arrays) or None, and the key or index that comes next.
     base: Path = ()
     index: int | None = None
-    here: Path = ()
+    here: Path = prefix
     expects_key = False
     stack: list[tuple[Path, int | None, Path]] = []
     for match in _TOKEN.finditer(text, start, end):

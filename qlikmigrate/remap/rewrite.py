@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
-from qlikmigrate.kernel.jsontext import splice
+from qlikmigrate.kernel.jsontext import Member, elements, members, splice
 from qlikmigrate.model.document import Path
 from qlikmigrate.remap.block_rewrite import BlockRewriter
 from qlikmigrate.remap.candidate import candidates
@@ -22,6 +23,8 @@ _OUTER_ROLES = {"description": Role.TEXT, "name": Role.NAME}
 # Fields that say what a string is are short and not deep: `inputs[3].id`.
 _SHORT = 400
 _FIELD_DEPTH = 3
+# Blocks in which one field says what another means.
+_WHOLE = ('"CallWidgetBlock"', '"webhook_event_guid"')
 
 
 def rewrite(raw: bytes, rewriting: Rewriting) -> Rewritten:
@@ -80,7 +83,7 @@ def _walk(text: str, parts: Iterable[Region], at: list[int]) -> Iterator[tuple[W
         walked = Walked(region, [], [], {})
         hits = []
         near = at[place]
-        for one in positions(text, region.start, region.end):
+        for one in _strings(text, region, at):
             if isinstance(one, Scalar):
                 walked.scalars.append(one)
                 continue
@@ -94,6 +97,33 @@ def _walk(text: str, parts: Iterable[Region], at: list[int]) -> Iterator[tuple[W
             if start <= near < end:
                 hits.append(one)
         yield walked, hits
+
+
+def _strings(text: str, region: Region, at: list[int]) -> Iterator[Site | Scalar]:
+    """The strings of a region that may matter: of a block only its own and those of fields with a candidate in them."""
+    parts: list[Member] = []
+    if region.block_index is not None and not any(text.find(word, region.start, region.end) >= 0 for word in _WHOLE):
+        # A block that is nested too deep for the decoder is walked as a whole too.
+        with suppress(ValueError):
+            parts = list(members(text, region.start))
+    if not parts:
+        yield from positions(text, region.start, region.end)
+    for part in parts:
+        path: Path = (part.key,)
+        if _holds(at, part.key_start, part.start):
+            yield Site(path, True, part.key_start, text.rindex('"', part.key_start, part.start) + 1)
+        if text[part.start] == "[":
+            if _holds(at, part.start, part.end):
+                for index, (start, end) in enumerate(elements(text, part.start)):
+                    if _holds(at, start, end):
+                        yield from positions(text, start, end, (*path, index))
+        elif text[part.start] != "{" or _holds(at, part.start, part.end):
+            yield from positions(text, part.start, part.end, path)
+
+
+def _holds(at: list[int], start: int, end: int) -> bool:
+    place = bisect_left(at, start)
+    return place < len(at) and at[place] < end
 
 
 def _names_with_ids(text: str, walked: Walked, hits: list[Site], rewriting: Rewriting) -> Iterator[str]:
