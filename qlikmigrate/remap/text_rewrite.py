@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -17,7 +19,7 @@ from qlikmigrate.remap.rewriting import Action, Resolution, Rewriting
 from qlikmigrate.remap.role import Role
 
 _NESTED_DATASOURCE = re.compile(r'\\*"id\\*"\s*:\s*\\*"datasource\\*"[^{}]*\Z')
-_NESTED_CODE = re.compile(r'\\*"id\\*"\s*:\s*\\*"(code|test_payload)\\*"[^{}]*?\\*"value\\*"\s*:\s*\\*"', re.S)
+_NESTED_CODE = re.compile(r'\\*"id\\*"\s*:\s*\\*"(code|test_payload)\\*"[^{}]*?\\*"value\\*"\s*:\s*(\\*)"', re.S)
 # What a nested workspace calls its own or the catalogue's.
 _NESTED_OWN = re.compile(r'(?:[iI]d|key|[gG]uid)\\*"\s*:\s*\\*"\Z')
 _FIXED = frozenset({Role.INTERNAL, Role.CATALOGUE})
@@ -51,15 +53,14 @@ class TextRewriter:
             return
         spelled = self.text[site.start : site.end]
         value = decoded(spelled)
-        pieces: list[_Piece] = []
-        for piece in (
-            *self._values(walked, site, role, value),
-            *self._ids(walked, site, role, value),
-            *self._hosts(walked, site, role, value),
-            *self._addresses(walked, site, role, value),
-        ):
-            if not any(piece.start < other.end and other.start < piece.end for other in pieces):
-                pieces.append(piece)
+        pieces = _without_overlaps(
+            [
+                *self._values(walked, site, role, value),
+                *self._ids(walked, site, role, value),
+                *self._hosts(walked, site, role, value),
+                *self._addresses(walked, site, role, value),
+            ]
+        )
         self._unknown(walked, site, role, value)
         if not pieces:
             return
@@ -170,24 +171,20 @@ class TextRewriter:
         """The role of the inner string that holds the token."""
         if role not in (Role.TEXT, Role.LABEL) or ('"value' not in value and '\\"value' not in value):
             return role
-        for match in _NESTED_CODE.finditer(value, 0, token.start):
-            quote = len(re.search(r"\\*\Z", value[: match.end() - 1]).group())  # type: ignore[union-attr]
-            # The inner string ends at the next quote with as many backslashes as the one that opened it.
-            closing = re.compile(rf'(?<!\\)\\{{{quote}}}"')
-            end = closing.search(value, match.end())
-            if end is None or end.start() >= token.end:
-                return Role.CODE if match.group(1) == "code" else Role.PROSE
-        return role
+        spans = _inner_spans(value)
+        place = bisect_right(spans, token.start, key=lambda span: span[0]) - 1
+        return spans[place][2] if place >= 0 and token.start < spans[place][1] else role
 
     def _nested_binding(self, value: str, token: Token) -> tuple[int, int] | None:
         """The span of the quoted token where it is the `datasource` of a block of a nested workspace."""
-        before = re.search(r'\\*"\Z', value[: token.start])
+        before = re.search(r'\\*"\Z', value[max(0, token.start - 16) : token.start])
         if before is None or not value.startswith(before.group(), token.end):
             return None
-        head = value[max(0, before.start() - 400) : before.start()]
+        start = token.start - len(before.group())
+        head = value[max(0, start - 400) : start]
         if not re.search(r'\\*"value\\*"\s*:\s*\Z', head) or not _NESTED_DATASOURCE.search(head):
             return None
-        return before.start(), token.end + len(before.group())
+        return start, token.end + len(before.group())
 
     def _unknown(self, walked: Walked, site: Site, role: Role, value: str) -> None:
         """List what looks like an id and is none of anybody's."""
@@ -273,6 +270,33 @@ class TextRewriter:
                     new = encoded(new)
                 pieces.append(_Piece(token.start, token.end, new, None, f"@@{token.key}@@", None))
         return pieces
+
+
+def _without_overlaps(pieces: list[_Piece]) -> list[_Piece]:
+    """The pieces in order of place; of two that meet, the one that was found first."""
+    starts: list[int] = []
+    kept: list[_Piece] = []
+    for piece in pieces:
+        place = bisect_right(starts, piece.start)
+        is_free = place == 0 or kept[place - 1].end <= piece.start
+        if is_free and (place == len(kept) or piece.end <= kept[place].start):
+            starts.insert(place, piece.start)
+            kept.insert(place, piece)
+    return kept
+
+
+@lru_cache(maxsize=2)
+def _inner_spans(value: str) -> list[tuple[int, int, Role]]:
+    """Where the source codes and sample payloads of a nested workspace stand in its text, in order."""
+    spans = []
+    done = 0
+    while match := _NESTED_CODE.search(value, done):
+        # An inner string ends at the next quote with as many backslashes as the one that opened it.
+        depth = len(match.group(2))
+        closing = re.compile(rf'(?<!\\)\\{{{depth}}}"').search(value, match.end())
+        done = closing.start() if closing else len(value)
+        spans.append((match.end(), done, Role.CODE if match.group(1) == "code" else Role.PROSE))
+    return spans
 
 
 def _is_in_inner_string(value: str, index: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,22 @@ def test_nested_workspace() -> None:
     expected = NESTED.replace(OLD_APP, NEW_APP).replace(OLD_CONNECTION, NEW_CONNECTION)
     assert new["blocks"][0]["inputs"][0]["value"] == expected
     assert codes(result) == ["id-in-code"]
+
+
+def test_many_references_in_one_long_string() -> None:
+    """Time grows with the length of a string, not with its square: ten times the text takes no thirty times as long."""
+
+    def seconds(count: int) -> float:
+        text = json.dumps({"blocks": [json.loads(NESTED.partition(',"interval"')[0] + "}}")] * count})
+        raw = json.dumps(workspace(block(inputs=[{"id": "g", "value": text}]))).encode()
+        rewriting = Rewriting(source=MINE, target=THEIRS, mapping=FULL)
+        start = time.process_time()
+        result = rewrite(raw, rewriting)
+        assert len(result.changes) == 2 * count
+        return time.process_time() - start
+
+    seconds(10)
+    assert seconds(1000) < 30 * min(seconds(100) for _ in range(3))
 
 
 def test_unbound_connection_in_nested_workspace() -> None:
