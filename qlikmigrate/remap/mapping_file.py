@@ -192,9 +192,8 @@ class _Reader:
                              hint=f"one of {', '.join(fields)}")  # fmt: skip
         try:
             pattern = re.compile(rule["from"])
-            pattern.sub(rule["to"], "")
-            # A replacement is checked only when it is used: ask the parser itself.
-            re._parser.parse_template(rule["to"], pattern)  # type: ignore[attr-defined]
+            # A replacement is checked only when something matches, so here the empty text does.
+            re.compile(rule["from"] + "|").sub(rule["to"], "")
         except (re.error, TypeError, IndexError) as error:
             raise self.error(f"no regular expression: {error}", section=where, key="from") from None
         return RenameRule(kind=kind, field=rule["field"], pattern=pattern, replacement=rule["to"])
