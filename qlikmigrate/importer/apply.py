@@ -55,9 +55,10 @@ def check_fresh(plan: Plan, target: Target) -> None:
         StaleError: it does not; names what moved.
     """
     moved = []
+    known = {action.target_id for action in plan.actions}
     for kind, before in plan.target.fingerprint.items():
         now = target.fingerprint.get(kind, {})
-        moved += [f"{kind} {ident} is new" for ident in sorted(now.keys() - before.keys())]
+        moved += [f"{kind} {ident} is new" for ident in sorted(now.keys() - before.keys() - known)]
         moved += [f"{kind} {ident} is gone" for ident in sorted(before.keys() - now.keys())]
         moved += [f"{kind} {ident} changed" for ident in sorted(before) if ident in now and now[ident] != before[ident]]
     if moved:

@@ -11,11 +11,11 @@ from attrs import evolve, field, frozen
 from qlikmigrate import __version__
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.comparison import face_of
-from qlikmigrate.importer.ledger import default_ledger, read_ledger
+from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, MappedRow, Plan, PlanOptions, SameTenant, TargetRef
 from qlikmigrate.importer.planner import Draft, PlanInput, decide, draft_of
 from qlikmigrate.importer.source import Source, read_source
-from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target
+from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target, with_unlisted
 from qlikmigrate.kernel.clock import Clock, rfc3339
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.event import Problem, Progress, Severity, Sink
@@ -53,7 +53,14 @@ async def propose_mapping(client: CloudClient, request: PlanRequest, *, sink: Si
     """
     source = read_source(request.snapshot, request.selectors, with_calls=request.options.with_calls)
     target = await read_target(client, sink=sink, match_items=request.match_items)
-    mapping, _, _ = await _match(client, request, source, target, sink)
+    tenant = request.snapshot.manifest.tenant
+    ledger_path = (
+        Path(request.options.ledger)
+        if request.options.ledger
+        else default_ledger(tenant.id, target.inventory.tenant.id)
+    )
+    ledger = read_ledger(ledger_path, source_tenant=tenant.id, target_tenant=target.inventory.tenant.id)
+    mapping, _ = await _match(client, request, source, target, ledger)
     return mapping, source, target
 
 
@@ -68,8 +75,10 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     facts = await client.tenant()
     manifest = request.snapshot.manifest
     target = await read_target(client, sink=sink, match_items=request.match_items)
-    mapping, ledger_path, fallback = await _match(client, request, source, target, sink)
+    ledger_path = Path(options.ledger) if options.ledger else default_ledger(manifest.tenant.id, facts.id)
     ledger = read_ledger(ledger_path, source_tenant=manifest.tenant.id, target_tenant=facts.id)
+    target = await with_unlisted(client, target, _written_for(source, ledger))
+    mapping, fallback = await _match(client, request, source, target, ledger)
     counterparts = [
         found
         for one in source.automations.values()
@@ -134,19 +143,21 @@ def _same_tenant(facts: TenantFacts) -> Problem:
     )
 
 
+def _written_for(source: Source, ledger: Ledger) -> list[str]:
+    entries = (ledger.get(Kind.AUTOMATION, ident) for ident in source.automations)
+    return [entry.target_id for entry in entries if entry is not None]
+
+
 def mapping_hash(text: str) -> str:
     """The hash of a mapping file's text; empty for none."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 async def _match(
-    client: CloudClient, request: PlanRequest, source: Source, target: Target, sink: Sink
-) -> tuple[IdMapping, Path, str | None]:
-    """The mapping, where the ledger is, and the fallback owner's id."""
+    client: CloudClient, request: PlanRequest, source: Source, target: Target, ledger: Ledger
+) -> tuple[IdMapping, str | None]:
+    """The mapping, and the fallback owner's id."""
     options = request.options
-    tenant = request.snapshot.manifest.tenant
-    ledger_path = Path(options.ledger) if options.ledger else default_ledger(tenant.id, target.inventory.tenant.id)
-    ledger = read_ledger(ledger_path, source_tenant=tenant.id, target_tenant=target.inventory.tenant.id)
     fallback = _user(target, options.fallback_owner) if options.fallback_owner else None
 
     def run(contents: Contents | None) -> IdMapping:
@@ -171,7 +182,7 @@ async def _match(
     pending = [
         (Kind.AUTOMATION, ident) for ident in source.automations if mapping.target_of(Kind.AUTOMATION, ident) is None
     ]
-    return mapping.with_pending(pending).with_values(request.values), ledger_path, fallback
+    return mapping.with_pending(pending).with_values(request.values), fallback
 
 
 async def _contents(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, ForbiddenError, MissingError, UnsupportedError
@@ -94,6 +94,29 @@ async def read_target(client: CloudClient, *, sink: Sink, match_items: bool = Fa
         rows=rows,
         api=client.family,
     )
+
+
+async def with_unlisted(client: CloudClient, target: Target, written: Collection[str]) -> Target:
+    """The target with those of `written` (ids that we wrote earlier) that its list does not show and that exist.
+
+    A list may lag behind a create; what we wrote ourselves must not be made a second time for that.
+    """
+    found: list[Entity] = []
+    rows = dict(target.rows)
+    for ident in written:
+        if target.inventory.get(Kind.AUTOMATION, ident) is None:
+            try:
+                answer = await client.call("automation.get", id=ident)
+            except (ForbiddenError, MissingError):
+                continue
+            row = answer.json()
+            if isinstance(row, Mapping):
+                found.append(entity(Kind.AUTOMATION, row))
+                rows[ident] = {key: value for key, value in row.items() if key != "workspace"}
+    if not found:
+        return target
+    inventory = evolve(target.inventory, entities=(*target.inventory.entities, *found))
+    return evolve(target, inventory=inventory, rows=rows)
 
 
 async def list_rows(

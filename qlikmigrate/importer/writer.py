@@ -11,14 +11,14 @@ from attrs import define
 
 from qlikmigrate.api.answer import Answer
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.error import ApiError, ConflictError, OutcomeUnknownError
+from qlikmigrate.api.error import ApiError, ConflictError, ForbiddenError, MissingError, OutcomeUnknownError
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.document_source import DocumentSource
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.plan import Action, OwnerMode, Step
 from qlikmigrate.importer.run_folder import RunFolder
-from qlikmigrate.importer.target import Target, read_automation
+from qlikmigrate.importer.target import Target, list_rows, read_automation
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Problem, Severity, Sink
 from qlikmigrate.model.document import cut_document
@@ -285,12 +285,7 @@ class Writer:
         if not action.armed:
             return
         ident = self._id_of(action)
-        try:
-            _, value = await read_automation(
-                self._client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
-            )
-        except ApiError:
-            value = {"state": "unknown"}
+        value = await self._row_or_document(action, ident)
         if value.get("state") != "disabled":
             await self._client.call("automation.disable", id=ident)
             if is_armed(value):
@@ -300,6 +295,18 @@ class Writer:
                     f"`{action.name}` was enabled by its change of owner, and is off again",
                     f"automation {ident}",
                 )
+
+    async def _row_or_document(self, action: Action, ident: str) -> Mapping[str, Any]:
+        """An automation as far as this identity sees it: its document, else its list row, else nothing."""
+        try:
+            one = entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
+            return (await read_automation(self._client, one))[1]
+        except (ForbiddenError, MissingError):
+            query = {"filter": f'ownerId eq "{action.owner_id}"'}
+            async for row in list_rows(self._client, "automation.list", query):
+                if row["id"] == ident:
+                    return row
+        return {}
 
     def _tell(self, code: str, severity: Severity, message: str, where: str) -> None:
         problem = Problem(code=code, severity=severity, message=message, where=where)
