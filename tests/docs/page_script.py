@@ -1,8 +1,8 @@
 """The commands of a page of documentation, and the folder in which they are run.
 
 Blocks tagged `console` are run, in order, page by page. A line that begins with `$ ` is a command; `  # exit N` at its
-end is the code it must end with, else 0. The lines below a command are parts of its output: digits do not count, and `…`
-stands for what is left out. A page finds `qlikmigrate.toml` with two embedded tenants in its folder.
+end is the code it must end with, else 0. The lines below a command are parts of its output: digits do not count, and
+`…` stands for what is left out. A page finds `qlikmigrate.toml` with two embedded tenants in its folder.
 """
 
 from __future__ import annotations
