@@ -91,7 +91,10 @@ class _Run:
         self._journal = journal
         self._sink = sink
         self._actions = {action.seq: action for action in given.plan.actions}
-        self._writer = Writer(given.client, given.target, given.documents, journal, given.folder, clock, sink)
+        self._before = given.plan.target.fingerprint.get(Kind.AUTOMATION.value, {})
+        self._writer = Writer(
+            given.client, given.target, given.documents, journal, given.folder, clock, sink, before=self._before
+        )
         self._failed: dict[int, ObjectError] = {}
         self._drifted: set[int] = set()
         self._problems: list[Problem] = list(given.plan.problems)
@@ -248,12 +251,11 @@ class _Run:
         creates = [one for one in self._actions.values() if one.verb is Verb.CREATE]
         if not creates:
             return
-        before = self._given.plan.target.fingerprint.get(Kind.AUTOMATION.value, {})
         ours = {self._target_id(one) for one in creates}
         names = {one.name for one in creates}
         async for row in list_rows(self._given.client, "automation.list"):
             ident = str(row["id"])
-            if ident not in before and ident not in ours and row.get("name") in names:
+            if ident not in self._before and ident not in ours and row.get("name") in names:
                 self._note(
                     "double-found",
                     Severity.WARNING,

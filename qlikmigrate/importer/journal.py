@@ -23,12 +23,13 @@ _FORMAT = "qlikmigrate-journal"
 
 @define
 class Done:
-    """How far one object has come. `since`: the server's time right before the write in doubt."""
+    """How far one object has come. `since`: the server's time right before the write in doubt, `by`: who sent it."""
 
     target_id: str | None = None
     steps: list[Step] = field(factory=list)
     in_doubt: Step | None = None
     since: datetime | None = None
+    by: str = ""
     failed: str = ""
 
 
@@ -62,11 +63,11 @@ class Journal:
         """The run's own name, in the markers of its shells."""
         return self.state.run_id
 
-    def intend(self, key: str, step: Step, *, since: datetime) -> None:
-        """A write is about to be sent; `since` is the server's time."""
+    def intend(self, key: str, step: Step, *, since: datetime, by: str = "") -> None:
+        """A write is about to be sent; `since` is the server's time, `by` the user who will own what it creates."""
         one = self.state.of(key)
-        one.in_doubt, one.since = step, since
-        self._append({"event": "intent", "key": key, "step": step.value, "since": rfc3339(since)})
+        one.in_doubt, one.since, one.by = step, since, by
+        self._append({"event": "intent", "key": key, "step": step.value, "since": rfc3339(since), "by": by})
 
     def done(self, key: str, step: Step, target_id: str) -> None:
         """The write was carried out."""
@@ -127,6 +128,7 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
         case "intent":
             one = state.of(line["key"])
             one.in_doubt, one.since = Step(line["step"]), datetime.fromisoformat(line["since"])
+            one.by = str(line["by"])
         case "done":
             one = state.of(line["key"])
             one.steps.append(Step(line["step"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -69,7 +69,10 @@ class Writer:
         folder: RunFolder,
         clock: Clock,
         sink: Sink,
+        *,
+        before: Collection[str],
     ) -> None:
+        """`before`: ids that were at the target when the plan was made."""
         self._client = client
         self._target = target
         self._documents = documents
@@ -78,7 +81,7 @@ class Writer:
         self._clock = clock
         self._sink = sink
         self._server = _ServerClock(clock)
-        self._before = frozenset(target.fingerprint.get(Kind.AUTOMATION.value, {}))
+        self._before = before
         self._tries: dict[str, int] = {}
         self.faces: dict[int, Face] = {}
         self.problems: list[Problem] = []
@@ -139,21 +142,22 @@ class Writer:
         state = self._journal.state.of(key)
         client = await self._client_of(action)
         if state.in_doubt is step and state.since is not None:
-            found = await self._look(action, step, space_id, state.since, wait=True)
+            found = await self._look(action, step, space_id, state.since, state.by, wait=True)
             if found:
                 self._created(action, step, found)
                 return
+        creator = action.owner_id if action.owner_mode is OwnerMode.IMPERSONATE else self._target.caller.user_id
         if step is Step.SHELL:
             body = self._documents.shell(action, space_id, self.marker(action))
         else:
             body = self._documents.whole(action, space_id)
         while True:
             since = self._server.now()
-            self._journal.intend(key, step, since=since)
+            self._journal.intend(key, step, since=since, by=creator)
             try:
                 answer = await client.call("automation.create", body=body)
             except OutcomeUnknownError:
-                found = await self._look(action, step, space_id, since, wait=True)
+                found = await self._look(action, step, space_id, since, creator, wait=True)
                 if not found:
                     # Twice looked for and not there: it was not carried out.
                     self._again(action)
@@ -164,7 +168,7 @@ class Writer:
             value = answer.json()
             ident = value.get("id") if isinstance(value, Mapping) else None
             if not isinstance(ident, str) or not ident:
-                found = await self._look(action, step, space_id, since, wait=True)
+                found = await self._look(action, step, space_id, since, creator, wait=True)
                 if not found:
                     raise ObjectError("broken-answer", "the answer to the create holds no id")
                 self._created(action, step, found)
@@ -180,8 +184,9 @@ class Writer:
         if tries >= _MAX_CREATES:
             raise ObjectError("outcome-unknown", "the create was lost again and again")
 
-    async def _look(self, action: Action, step: Step, space_id: str, since: datetime, *, wait: bool) -> str:
-        creator = action.owner_id if action.owner_mode is OwnerMode.IMPERSONATE else self._target.caller.user_id
+    async def _look(
+        self, action: Action, step: Step, space_id: str, since: datetime, creator: str, *, wait: bool
+    ) -> str:
         wanted = Wanted(
             name=action.name,
             space_id=space_id,
