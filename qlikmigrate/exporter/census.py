@@ -1,4 +1,4 @@
-"""Who is on record: every automation ever listed during one backup, and what became of it.
+"""Who is on record: every automation that belongs into one backup, and what became of it.
 
 The books balance: listed = captured + unreadable + vanished + missing. Pure; the collector feeds it.
 """
@@ -16,20 +16,24 @@ from qlikmigrate.model.manifest import Counts, Note
 
 @define
 class Census:
-    """Lower-case id → the automation, and its fate. `accepted`: ids known to be unreadable."""
+    """Lower-case id → the automation, and its fate. `accepted`: ids known to be unreadable.
+
+    `unreadable` holds the status (403 or 404) of the refusal, `failed` what went wrong.
+    """
 
     accepted: Collection[str] = ()
     listed: dict[str, Entity] = field(factory=dict)
     captured: set[str] = field(factory=set)
-    unreadable: dict[str, str] = field(factory=dict)
+    unreadable: dict[str, int] = field(factory=dict)
     vanished: set[str] = field(factory=set)
     failed: dict[str, str] = field(factory=dict)
 
     def enter(self, automation: Entity) -> bool:
-        """Note that it stands in a list; True when it is new."""
+        """Note that it stands in a list; True when it is new, or was held to be gone."""
         key = automation.id.lower()
-        new = key not in self.listed
+        new = key not in self.listed or key in self.vanished
         self.listed[key] = automation
+        self.vanished.discard(key)
         return new
 
     def capture(self, ident: str) -> None:
@@ -40,13 +44,19 @@ class Census:
         self.failed.pop(key, None)
         self.vanished.discard(key)
 
-    def refuse(self, ident: str, reason: str) -> None:
-        """The tenant does not give its document (403 or 404)."""
-        self.unreadable[ident.lower()] = reason
+    def refuse(self, ident: str, status: int) -> None:
+        """The tenant does not give its document. One that is captured stays so."""
+        key = ident.lower()
+        if key not in self.captured:
+            self.failed.pop(key, None)
+            self.unreadable[key] = status
 
     def fail(self, ident: str, reason: str) -> None:
-        """Its document could not be had although nobody refused it."""
-        self.failed[ident.lower()] = reason
+        """Its document could not be had although nobody refused it. One that is captured stays so."""
+        key = ident.lower()
+        if key not in self.captured:
+            self.unreadable.pop(key, None)
+            self.failed[key] = reason
 
     def vanish(self, ident: str) -> None:
         """It is gone from the tenant."""
@@ -70,8 +80,8 @@ class Census:
         return [one for key, one in self.listed.items() if key not in present and key not in self.vanished]
 
     def open(self) -> list[Entity]:
-        """Those whose document failed and is worth another try."""
-        return [self.listed[key] for key in self.failed if key in self.listed]
+        """Those whose document failed and is worth another try, in id order."""
+        return [self.listed[key] for key in sorted(self.failed) if key in self.listed]
 
     def missing(self) -> list[Note]:
         """The unexplained rest: any of these makes the snapshot incomplete."""
@@ -81,16 +91,23 @@ class Census:
 
     def unreadable_notes(self) -> list[Note]:
         """What is listed and cannot be read, by id."""
-        return [self._note(key, self.unreadable[key]) for key in sorted(self.unreadable) if key in self.listed]
+        return [
+            self._note(key, f"the tenant answers {self.unreadable[key]}")
+            for key in sorted(self.unreadable)
+            if key in self.listed
+        ]
 
     def vanished_notes(self) -> list[Note]:
         """What was listed and is gone, by id."""
         return [self._note(key, "deleted while the snapshot was taken") for key in sorted(self.vanished)]
 
+    def accepts(self, ident: str) -> bool:
+        """Whether it is known to be unreadable."""
+        return ident.lower() in {one.lower() for one in self.accepted}
+
     def complete(self) -> bool:
         """Whether every automation listed is captured, but for what is explained or accepted."""
-        accepted = {one.lower() for one in self.accepted}
-        return not self.missing() and all(key in accepted for key in self.unreadable)
+        return not self.missing() and all(self.accepts(key) for key in self.unreadable)
 
     def counts(self) -> Counts:
         """The sums for the manifest and the summary."""

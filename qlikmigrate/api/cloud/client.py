@@ -97,6 +97,7 @@ class CloudClient:
         self._shared = shared
         self._limits = limits
         self._root = root
+        self._identity = identity
         self._stack = shared.guarded(Auth(shared.sending(limits), identity, shared.counts))
 
     @classmethod
@@ -158,6 +159,11 @@ class CloudClient:
     def counts(self) -> RequestCounts:
         """Requests sent so far, by this client and all that `as_user` gave."""
         return self._shared.counts
+
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        """What the OAuth token in use may be used for; None for an API key, and before the first call."""
+        return self._identity.scopes
 
     @property
     def family(self) -> str:

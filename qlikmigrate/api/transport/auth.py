@@ -27,6 +27,10 @@ _IMPERSONATION = "urn:qlik:oauth:user-impersonation"
 class Identity(Protocol):
     """Gives what goes into the `authorization` header."""
 
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        """What the last token minted may be used for; None where nobody has said so."""
+
     async def current(self) -> Secret:
         """The header's value."""
 
@@ -39,6 +43,10 @@ class KeyIdentity:
     """An API key: always the same."""
 
     credentials: ApiKey
+
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        return None
 
     async def current(self) -> Secret:
         return Secret(f"Bearer {self.credentials.key.reveal()}")
@@ -74,6 +82,11 @@ class TokenIdentity:
         self._token: Secret | None = None
         self._stale_at = 0.0
         self._minting = asyncio.Lock()
+        self._scopes: frozenset[str] | None = None
+
+    @property
+    def scopes(self) -> frozenset[str] | None:
+        return self._scopes
 
     async def current(self) -> Secret:
         if self._token is not None and self._clock.monotonic() < self._stale_at:
@@ -110,6 +123,9 @@ class TokenIdentity:
         token = value.get("access_token")
         if not isinstance(token, str) or not is_header_word(token):
             raise self._refusal(response)
+        # Source: openapi/oauth.json: the answer names the granted scopes, separated by spaces.
+        granted = value.get("scope")
+        self._scopes = frozenset(granted.split()) if isinstance(granted, str) else None
         lifetime = value.get("expires_in")
         lifetime_s = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else _LIFETIME_S
         self._stale_at = self._clock.monotonic() + max(lifetime_s - _EARLY_S, lifetime_s / 2)
