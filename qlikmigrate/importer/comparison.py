@@ -116,6 +116,14 @@ def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     return Judgement(verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields)
 
 
+def judge_unseen(wanted: Face, last: Face | None) -> Judgement:
+    """The verdict where the target's version cannot be read: nothing is done blindly, and nothing need be done where
+    the source did not change."""
+    if last is not None and wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
+        return Judgement(verdict=Verdict.UNCHANGED, reason="unchanged at the source; the target's cannot be read")
+    return Judgement(verdict=Verdict.CONFLICT, reason="the target's version cannot be read")
+
+
 def _differs(bindings: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether `other` lacks or changes one of `bindings`; what it has in addition does not count."""
     return any(other.get(block) != connection for block, connection in bindings.items())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge
+from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge, judge_unseen
 from qlikmigrate.importer.ledger import Ledger
 from qlikmigrate.importer.plan import Action, Conflict, OwnerMode, PlanOptions, SpaceAction, Step, Verb
 from qlikmigrate.importer.source import Source, SourceAutomation
@@ -115,10 +115,8 @@ class _Planner:
         known = evolve(base, target_id=counterpart.id, owner_id=counterpart.owner_id, space_id=counterpart.space_id)
         entry = given.ledger.get(Kind.AUTOMATION, one.entity.id)
         last = entry.face if entry is not None and entry.target_id.lower() == counterpart.id.lower() else None
-        face = given.faces.get(counterpart.id)
-        if face is None:
-            judgement = Judgement(verdict=Verdict.CONFLICT, reason="the target's version cannot be read")
-        else:
+        judgement = judge_unseen(given.drafts[one.entity.id].face, last)
+        if (face := given.faces.get(counterpart.id)) is not None:
             judgement = judge(given.drafts[one.entity.id].face, face, last)
         match judgement.verdict:
             case Verdict.UNCHANGED:

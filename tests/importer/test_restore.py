@@ -317,6 +317,22 @@ def test_recover_brings_back_only_what_is_gone(stage: Stage) -> None:
     assert stage.source.one("lost")["ownerId"] == stage.source.users["ben"]
 
 
+def test_second_run_with_a_key_that_cannot_read_back(stage: Stage) -> None:
+    """An admin's key cannot read what it gave away: a second run with nothing changed still writes nothing."""
+    stage.owner_by = "key"
+    stage.write_config()
+    connection = both(stage)
+    stage.source.tenant.add_automation(document("bound", bound_block(1, connection)), stage.source.users["ben"])
+    stage.source.tenant.add_automation(ARMED["webhook"], stage.source.users["cleo"])
+    stage.backup()
+    assert "readback-unreadable" in stage.restore().codes()
+    before = len(stage.target.tenant.writes)
+    again = stage.restore()
+    assert again.code == 0
+    assert again.automations == {"selected": 2, "unchanged": 2}
+    assert len(stage.target.tenant.writes) == before
+
+
 @pytest.mark.parametrize("with_ledger", [True, False])
 def test_second_run_writes_nothing(stage: Stage, with_ledger: bool) -> None:
     """Run again with nothing changed, with or without the ledger: no write, no double."""
