@@ -45,7 +45,7 @@ def _fill(tenant: CloudTenant, count: int, size_bytes: int, *, stored: bool) -> 
 
 def _rows(tenant: CloudTenant, key: str, path: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    url = f"{tenant.base_url}{path}?limit=100"
+    url = f"{tenant.base_url}{path}?limit=100" + ("&listAll=true" if path.startswith("/api/workflows/") else "")
     while url:
         request = Request(method="GET", url=url, headers={"authorization": f"Bearer {key}"})
         page = json.loads(tenant.handle(request).response.body)

@@ -24,10 +24,18 @@ class Answer:
     status: int
     raw: bytes = field(repr=False)
     headers: Mapping[str, str] = field(factory=dict, repr=False)
+    _value: Any = field(repr=False)
 
     def json(self) -> Any:
-        """The parsed value; None where there is no body. Parsed anew each time."""
-        return parse(self.raw) if self.raw else None
+        """The parsed value, the same each time; None where there is no body."""
+        return self._value
+
+
+@frozen(kw_only=True)
+class Sound(Response):
+    """A success without a flaw. `value`: the body, parsed once for all who need it; None where there is none."""
+
+    value: Any = field(repr=False)
 
 
 def parse(raw: bytes) -> Any:
@@ -50,22 +58,25 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"no JSON: {constant}")
 
 
-def flaw(operation: Operation, response: Response) -> str:
-    """What is wrong with a 2xx answer to `operation`, in a few words; empty if nothing."""
+def examine(operation: Operation, response: Response) -> Sound | str:
+    """A 2xx answer to `operation` with its value, or what is wrong with it in a few words."""
     body = response.body
+    value: Any = None
     if operation.shape is Shape.TEXT:
-        return "HTML instead of text" if _is_html(response) else ""
-    if not body.strip():
-        return "" if operation.shape is Shape.NOTHING else "an empty body"
-    try:
-        value = parse(body)
-    except ValueError:
-        return "HTML" if _is_html(response) else "a body that is no JSON"
-    if operation.shape is Shape.PAGE and not (isinstance(value, dict) and isinstance(value.get("data"), list)):
-        return "JSON without a list of rows"
-    if operation.shape is Shape.OBJECT and not isinstance(value, dict):
-        return "JSON that is no object"
-    return ""
+        if _is_html(response):
+            return "HTML instead of text"
+    elif body.strip():
+        try:
+            value = parse(body)
+        except ValueError:
+            return "HTML" if _is_html(response) else "a body that is no JSON"
+        if operation.shape is Shape.PAGE and not (isinstance(value, dict) and isinstance(value.get("data"), list)):
+            return "JSON without a list of rows"
+        if operation.shape is Shape.OBJECT and not isinstance(value, dict):
+            return "JSON that is no object"
+    elif operation.shape is not Shape.NOTHING:
+        return "an empty body"
+    return Sound(status=response.status, headers=response.headers, body=body, value=value)
 
 
 def _is_html(response: Response) -> bool:
@@ -78,12 +89,14 @@ def answer_of(operation: Operation, response: Response) -> Answer:
     Source: Qlik's changelog 97 shows `{"data": {...}}` for one connection, the schema shows it bare.
     """
     raw = response.body
+    value: Any = response.value if isinstance(response, Sound) else parse(raw) if raw else None
     if operation.shape is Shape.OBJECT and _MAYBE_WRAPPED.match(raw):
-        value = parse(raw)
-        if isinstance(value.get("data"), dict) and set(value) <= {"data", "links", "meta"}:
+        inner = value.get("data")
+        if isinstance(inner, dict) and set(value) <= {"data", "links", "meta"}:
+            value = inner
             text = raw.decode("utf-8")
             raw = next(text[one.start : one.end] for one in members(text) if one.key == "data").encode()
-    return Answer(status=response.status, raw=raw, headers=response.headers)
+    return Answer(status=response.status, raw=raw, headers=response.headers, value=value)
 
 
 def rows_of(raw: bytes) -> list[bytes]:

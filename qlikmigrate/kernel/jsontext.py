@@ -10,10 +10,24 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+import orjson
 from attrs import frozen
 
 _DECODER = json.JSONDecoder(strict=False)
 _SPACE = re.compile(r"[ \t\n\r]*")
+# A member as machines write it: a name without escapes, and a value that is no object, no array and no escaped text.
+_PLAIN = re.compile(
+    r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
+    r'("[^"\\\x00-\x1f]*"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)(?=[,} \t\n\r])'
+)
+# An object or array with something in it.
+_OPENED = re.compile(r"[\[{][^\]}]")
+_REST = "unexpected content after document"
+_LONG_CHARS = 4096
+# A whole document's long members are looked for at its top only, and no longer after so many that were no sixteenth of
+# the rest: all that is copied for it is then less than some twenty documents, however the document is built.
+_SHORT_PART = 16
+_SHORT_TRIES = 4
 
 
 @frozen
@@ -48,6 +62,25 @@ def _value_end(text: str, index: int) -> int:
         raise ValueError(f"nested too deep at position {index}") from None
 
 
+def _long_value_end(text: str, index: int) -> int:
+    """The end of the object or array at `index`, found four times as fast as by `_value_end`; 0 where it is not.
+
+    What follows the value makes orjson refuse the whole, before it makes any of it, and say where the rest begins. Any
+    other complaint is left to the slower way, which is the one that decides what is well-formed.
+    """
+    try:
+        orjson.loads(text[index:])
+    except orjson.JSONDecodeError as error:
+        if error.msg != _REST:
+            return 0
+        end = index + error.pos
+    else:
+        end = len(text)
+    while text[end - 1] in " \t\n\r":
+        end -= 1
+    return end
+
+
 def members(text: str, start: int = 0) -> Iterator[Member]:
     """The members of the object whose text begins at or after `start`.
 
@@ -60,16 +93,26 @@ def members(text: str, start: int = 0) -> Iterator[Member]:
     index = _skip(text, index + 1)
     if text[index : index + 1] == "}":
         return
+    tries = _SHORT_TRIES if start == 0 else 0
     while True:
-        if text[index : index + 1] != '"':
-            raise ValueError(f"no member name at position {index}")
-        key, after_key = _DECODER.raw_decode(text, index)
-        colon = _skip(text, after_key)
-        if text[colon : colon + 1] != ":":
-            raise ValueError(f"no colon at position {colon}")
-        value = _skip(text, colon + 1)
-        end = _value_end(text, value)
-        yield Member(key, index, value, end)
+        plain = _PLAIN.match(text, index)
+        if plain is not None:
+            end = plain.end()
+            yield Member(plain[1], index, plain.start(2), end)
+        else:
+            if text[index : index + 1] != '"':
+                raise ValueError(f"no member name at position {index}")
+            key, after_key = _DECODER.raw_decode(text, index)
+            colon = _skip(text, after_key)
+            if text[colon : colon + 1] != ":":
+                raise ValueError(f"no colon at position {colon}")
+            value = _skip(text, colon + 1)
+            end = 0
+            if tries and len(text) - value > _LONG_CHARS and _OPENED.match(text, value):
+                end = _long_value_end(text, value)
+                tries -= end - value < (len(text) - value) // _SHORT_PART
+            end = end or _value_end(text, value)
+            yield Member(key, index, value, end)
         index = _skip(text, end)
         if text[index : index + 1] == "}":
             return

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from qlikmigrate.kernel.jsontext import Edit, Member, elements, members, splice
+from qlikmigrate.kernel.jsontext import Member, elements, members
 from qlikmigrate.model.kind import FACTS, Kind
 
 Path = tuple[str | int, ...]
@@ -75,29 +75,31 @@ def cut_document(kind: Kind, raw: bytes) -> tuple[bytes, tuple[Cut, ...]]:
     rules += [(CutReason.RUN, path) for path in facts.run_paths]
     if not rules:
         return raw, ()
-    text = raw.decode("utf-8")
+    raw.decode("utf-8")
+    # One character for each byte, so that positions in the text are offsets in `raw`; what JSON is made of is ASCII.
+    text = raw.decode("latin-1")
     pieces = sorted(_find(text, 0, rules, ()), key=lambda piece: piece[0])
     if not pieces:
         return raw, ()
     cuts = []
-    offset = 0
-    done = 0
+    kept = []
+    size = done = 0
     for start, end, reason, path, value in pieces:
-        offset += len(text[done:start].encode())
+        kept.append(raw[done:start])
+        size += start - done
         done = end
-        gone = text[start:end]
         cuts.append(
             Cut(
                 path=path,
-                offset=offset,
-                length=len(gone.encode()),
+                offset=size,
+                length=end - start,
                 reason=reason,
-                text=gone if reason is CutReason.RUN else None,
-                sha256=_token_hash(path, value),
+                text=_utf8(text[start:end]) if reason is CutReason.RUN else None,
+                sha256=_token_hash(path, _utf8(value)),
             )
         )
-    kept = splice(text, [Edit(start, end, "") for start, end, *_ in pieces])
-    return kept.encode(), tuple(cuts)
+    kept.append(raw[done:])
+    return b"".join(kept), tuple(cuts)
 
 
 def received(document: Document) -> bytes:
@@ -114,6 +116,19 @@ def received(document: Document) -> bytes:
     return b"".join(parts)
 
 
+def _utf8(text: str) -> str:
+    """What the bytes that `text` shows one by one mean."""
+    return text.encode("latin-1").decode("utf-8")
+
+
+def _name(text: str, member: Member) -> str:
+    """The member's name, from its bytes where it is not ASCII; which names are cut is decided by ASCII alone."""
+    if member.key.isascii():
+        return member.key
+    name: str = json.JSONDecoder().raw_decode(_utf8(text[member.key_start : member.end]))[0]
+    return name
+
+
 _Piece = tuple[int, int, CutReason, Path, str]
 _Rule = tuple[CutReason, tuple[str, ...]]
 
@@ -123,7 +138,7 @@ def _find(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator
     found = list(members(text, start))
     reasons = [_reason(member.key, rules) for member in found]
     for index, (member, reason) in enumerate(zip(found, reasons, strict=True)):
-        here = (*path, member.key)
+        here = (*path, _name(text, member))
         if reason is not None:
             begin, end = _piece_span(found, reasons, index)
             yield begin, end, reason, here, text[member.start : member.end]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import stamina
 from attrs import define, evolve, field, frozen
 
-from qlikmigrate.api.answer import flaw
+from qlikmigrate.api.answer import examine
 from qlikmigrate.api.count import RequestCounts
 from qlikmigrate.api.error import ApiError, BrokenAnswerError, OutcomeUnknownError, UnreachableError
 from qlikmigrate.api.operation import Operation
@@ -85,7 +85,7 @@ class Retry:
     jitter: Callable[[], float] = field(default=random.random)
 
     async def send(self, call: Call) -> Response:
-        """The answer: a sound success, a redirect, a 4xx, or a 5xx or 429 that stayed.
+        """The answer: a success (`Sound`), a redirect, a 4xx, or a 5xx or 429 that stayed.
 
         Raises:
             UnreachableError, BrokenAnswerError: after all retries.
@@ -121,8 +121,11 @@ class Retry:
         # After any 5xx a call that must happen once is as lost as after a reset.
         if response.status in _PASSING or (response.status >= 500 and trial.rule is not Rule.SAFE):
             raise _SetbackError(response=response)
-        if 200 <= response.status < 300 and (wrong := flaw(call.operation, response)):
-            raise _SetbackError(response=response, flaw=wrong)
+        if 200 <= response.status < 300:
+            examined = examine(call.operation, response)
+            if isinstance(examined, str):
+                raise _SetbackError(response=response, flaw=examined)
+            return examined
         if response.status == 404 and call.request.method == "DELETE" and trial.setbacks:
             # An earlier attempt may have deleted it; gone is what was asked for.
             return evolve(response, status=204, body=b"")
