@@ -6,14 +6,18 @@ Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import importlib
-import os
-import sys
-from collections.abc import Sequence
+import re
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from qlikmigrate import __version__
+from qlikmigrate.cli.ending import Failure, Invocation, speak_utf8
+from qlikmigrate.cli.guide import help_option, tell
 from qlikmigrate.kernel.error import QlikmigrateError
 
 # Command → module that holds it, in the order in which help shows them.
@@ -29,12 +33,19 @@ COMMANDS = {
     "mapping": "mapping",
     "plan": "plan",
     "apply": "apply",
-    "restore": "apply",
+    "restore": "restore",
     "clone": "clone",
 }
 
+_QUOTED = re.compile(r"'([^']+)'")
 
-class _LazyGroup(click.Group):
+
+class _Group(click.Group):
+    """Loads the module of a command when it is asked for."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return help_option(super().get_help_option(ctx))
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -61,8 +72,20 @@ class _LazyGroup(click.Group):
             raise error
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="qlikmigrate", message="%(prog)s %(version)s")
+def _tell_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        tell(ctx, f"qlikmigrate {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Group,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show the version."
+)
 def app() -> None:
     """Back up, migrate and clone Qlik Automate content.
 
@@ -72,38 +95,68 @@ def app() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. Prints the error, if any, and the summary of `--json`."""
-    from qlikmigrate.cli.session import Failure, close_summary
+    words = list(arguments)
+    speak_utf8(words)
+    invocation = Invocation(tuple(words), tuple(COMMANDS))
+    with _terminated_as_interrupted():
+        try:
+            failure = _carry_out(words, invocation)
+        except KeyboardInterrupt:
+            failure = Failure(130, "interrupted", "interrupted")
+    return invocation.close(failure)
 
-    arguments = list(arguments)
+
+def _carry_out(words: list[str], invocation: Invocation) -> Failure | None:
     try:
-        app.main(args=arguments, prog_name="qlikmigrate", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        app.main(args=words, prog_name="qlikmigrate", standalone_mode=False, obj=invocation)
     except click.exceptions.Abort:
-        return close_summary(arguments, Failure(130, "interrupted", "interrupted"))
+        return Failure(130, "interrupted", "interrupted")
     except click.ClickException as error:
-        usage = error.ctx.get_usage() if isinstance(error, click.UsageError) and error.ctx else ""
-        hint = "" if not isinstance(error, click.UsageError) or not error.ctx else f"{error.ctx.command_path} --help"
-        return close_summary(arguments, Failure(2, "usage", _one_line(error.format_message()), hint, usage))
+        return _usage(error)
     except QlikmigrateError as error:
-        return close_summary(arguments, Failure(error.exit_code, error.code, error.message, error.hint))
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return Failure(error.exit_code, error.code, error.message, error.hint)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return Failure(1, "no-access", f"{error.strerror or type(error).__name__}{where}")
     except Exception as error:
-        return close_summary(arguments, _bug(error))
-    return close_summary(arguments, None)
+        return _bug(error, verbose=invocation.verbose)
+    return None
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+def _usage(error: click.ClickException) -> Failure:
+    """The failure that a wrong command line is, in our own manner of writing."""
+    message = " ".join(_QUOTED.sub(r"`\1`", error.format_message()).split()).rstrip(".")
+    message = (message[:1].lower() + message[1:]).replace(". (Did ", " (did ").replace(". Did ", "; did ")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return Failure(2, "usage", message)
+    if context.parent is None and message == "missing command":
+        return Failure(2, "usage", message, "", context.get_help())
+    hint = f"{context.command_path} --help"
+    if context.parent is None and isinstance(error, click.NoSuchOption):
+        hint = "flags stand after the command: qlikmigrate COMMAND --help"
+    return Failure(2, "usage", message, hint, context.get_usage())
 
 
-def _bug(error: Exception) -> Any:
-    from qlikmigrate.cli.session import Failure, is_verbose
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """A SIGTERM ends the program as Ctrl-C does, so that it leaves nothing half-written behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
-    if is_verbose():
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _bug(error: Exception, *, verbose: bool) -> Failure:
+    if verbose:
         import traceback
 
         traceback.print_exception(error)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qlikmigrate.cli.option import command, selectors
 from qlikmigrate.cli.session import Session
 
+if TYPE_CHECKING:
+    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.model.manifest import Manifest
+    from qlikmigrate.model.selection import Selectors
 
-@command("backup")
+
+@command("backup", "Take a snapshot of a tenant into one archive file")
 @click.argument("tenant")
 @click.option("-o", "--output", "out", required=True, metavar="FILE", help="The archive; a folder gets TENANT-UTC.qma.")
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
@@ -28,56 +34,45 @@ def backup_command(
 
     Sends GETs only. Ends with 0 when every listed automation is captured, with 3 when the snapshot is incomplete.
     """
-    from qlikmigrate.cli.tenant import file_stamp, find_tenant, selectors_of
+    from qlikmigrate.cli.tenant import file_stamp, file_word, find_tenant, selectors_of
 
     found = find_tenant(session, tenant)
     path = Path(out)
     if path.is_dir() or out.endswith("/"):
-        path = path / f"{tenant.replace(':', '-')}-{file_stamp(session)}.qma"
+        path = path / f"{file_word(tenant)}-{file_stamp(session)}.qma"
     take_backup(session, found, path, force=force, chosen=selectors_of(include, exclude), with_calls=with_calls)
 
 
-def take_backup(session: Session, tenant: object, path: Path, *, force: bool, chosen: object, with_calls: bool) -> None:
-    """Back up an opened tenant description to `path`, and report into the session."""
-    from qlikmigrate.archive import ArchiveWriter
-    from qlikmigrate.cli.tenant import connect
-    from qlikmigrate.config.tenants import Tenant
-    from qlikmigrate.exporter.collector import ExportOptions, export
-    from qlikmigrate.model.manifest import Manifest
-    from qlikmigrate.model.selection import Selectors
+def take_backup(
+    session: Session, tenant: Tenant, path: Path, *, force: bool, chosen: Selectors, with_calls: bool
+) -> None:
+    """Back a tenant up to `path`.
 
-    assert isinstance(tenant, Tenant)
-    assert isinstance(chosen, Selectors)
-    writer = ArchiveWriter(path, force=force)
+    Raises:
+        PartialError: the snapshot is incomplete; the file is there all the same.
+    """
+    from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.archive import ArchiveWriter
+    from qlikmigrate.exporter.collector import ExportOptions, export
+    from qlikmigrate.kernel.error import PartialError
+    from qlikmigrate.report.archive import kibibytes, snapshot_report
+
     options = ExportOptions(
         selectors=chosen,
         with_calls=with_calls,
         accept_unreadable=tenant.accept_unreadable,
         abort_on_error=session.on_error == "abort",
     )
+    with ArchiveWriter(path, force=force) as writer:
 
-    async def work() -> Manifest:
-        async with connect(session, tenant) as client:
-            try:
+        async def work() -> Manifest:
+            async with session.connect(tenant, Access.READ) as client:
                 return await export(client, writer, options, clock=session.clock, sink=session.output)
-            finally:
-                session.report["requests"] = client.counts.as_json()
 
-    manifest = session.run(work)
+        manifest = session.run(work)
+    session.report.update(snapshot_report(manifest, str(path)))
     counts = manifest.counts["automations"]
-    session.report.update(
-        complete=manifest.complete,
-        restorable=manifest.restorable.value,
-        archive=str(path),
-        counts={
-            kind: {"listed": c.listed, "captured": c.captured, "unreadable": c.unreadable, "vanished": c.vanished}
-            for kind, c in manifest.counts.items()
-        },
-    )
-    size = path.stat().st_size
-    state = "complete" if manifest.complete else "INCOMPLETE"
-    session.closing.append(
-        f"{state}: {counts.captured} of {counts.listed} automations in {path} ({size / 1024:,.0f} KiB)"
-    )
+    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
     if not manifest.complete:
-        session.exit_code = 3
+        raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
+    session.closing.append(f"complete: {told}")

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from qlikmigrate.cli.backup import take_backup
 from qlikmigrate.cli.option import command, planning, running, selectors
 from qlikmigrate.cli.session import Session
 
 
-@command("clone")
+@command("clone", "Backup and restore in one")
 @click.argument("source")
 @click.argument("target")
 @planning(on_conflict="update")
@@ -23,58 +24,49 @@ def clone_command(
     """Bring the automations of tenant SOURCE to tenant TARGET. Run again, it doubles nothing."""
     import tempfile
 
-    from qlikmigrate.cli.apply import _check_access, restore
-    from qlikmigrate.cli.backup import take_backup
-    from qlikmigrate.cli.tenant import find_tenant, selectors_of
-    from qlikmigrate.importer.run_folder import RunFolder, default_run
-    from qlikmigrate.kernel.error import PartialError, UsageError
+    from qlikmigrate.cli.execution import run_folder
+    from qlikmigrate.cli.restore import restore
+    from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
     from qlikmigrate.kernel.file import private_folder
 
     here, there = find_tenant(session, source), find_tenant(session, target)
-    _check_access(there, dry_run)
-    if resume and not run_path:
-        raise UsageError("--resume needs --run DIR")
-    folder = Path(run_path) if run_path else default_run(session.clock.now(), there.endpoint.name)
-    if RunFolder(folder).started:
-        archive = Path(RunFolder(folder).plan().archive.path)
+    if not dry_run:
+        require_write(there, "cloning into it")
+    folder = run_folder(session, there, run_path, resume=resume)
+
+    def bring(archive: Path, more: dict[str, Any]) -> None:
         restore(
             session,
             archive,
             there,
             allow_incomplete=False,
-            run_path=str(folder),
+            run_path=str(folder.path),
             resume=resume,
             dry_run=dry_run,
-            flags=flags,
+            flags=flags | more,
         )
+
+    if folder.started:
+        bring(Path(folder.plan().archive.path), {})
         return
-    # The archive stands beside the run folder, which is the run's own from its first plan on.
-    private_folder(folder.parent)
-    keep = not dry_run
-    place = folder.parent if keep else Path(tempfile.mkdtemp(prefix="qlikmigrate-"))
-    archive = place / f"{folder.name}.qma"
+    chosen = selectors_of(flags["include"], flags["exclude"])
+    # The archive holds the selection and nothing else: the restore takes all of it.
+    taken = {"include": (), "exclude": (), "with_calls": False}
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
+            archive = Path(place) / "source.qma"
+            take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"])
+            bring(archive, taken)
+        session.report["archive"] = None
+        return
+    # Beside the run folder, which must be empty when the run begins.
+    private_folder(folder.path.parent)
+    archive = folder.path.parent / f"{folder.path.name}-source.qma"
     try:
-        take_backup(
-            session,
-            here,
-            archive,
-            force=True,
-            with_calls=flags["with_calls"],
-            chosen=selectors_of(flags["include"], flags["exclude"]),
-        )
-        if not session.report["complete"]:
-            raise PartialError("the snapshot of the source is incomplete, nothing was written", code="incomplete")
-        restore(
-            session,
-            archive,
-            there,
-            allow_incomplete=False,
-            run_path=str(folder),
-            resume=resume,
-            dry_run=dry_run,
-            flags={**flags, "include": (), "exclude": (), "with_calls": False},
-        )
-    finally:
-        if not keep:
+        take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"])
+        bring(archive, taken)
+    except BaseException:
+        if not folder.started and session.report.get("archive"):
             archive.unlink(missing_ok=True)
-            place.rmdir()
+            session.report["archive"] = None
+        raise

@@ -12,7 +12,7 @@ from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
 
 
-@command("demo")
+@command("demo", "The whole story on embedded tenants; no account needed")
 @click.option("--folder", default="qlikmigrate-demo", show_default=True, metavar="DIR", help="Where its files go.")
 def demo_command(session: Session, folder: str) -> None:
     """Back up an embedded tenant, plan, restore into a second one, and check. No account, no network."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qlikmigrate.remap.mapping import MappingRow
 
 
-@command("mapping")
+@command("mapping", "Propose which target object takes whose place")
 @click.argument("archive_path", metavar="ARCHIVE")
 @click.argument("tenant")
 @click.option(
@@ -47,16 +47,21 @@ def mapping_command(
     with_calls: bool,
 ) -> None:
     """Match ARCHIVE against TENANT and write the result, with the rule behind each match, to FILE."""
+    from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.request import read_decisions, read_values
-    from qlikmigrate.cli.tenant import connect, find_tenant, open_complete, selectors_of
+    from qlikmigrate.cli.telling import tell_problems
+    from qlikmigrate.cli.tenant import check_place, find_tenant, open_complete, selectors_of
     from qlikmigrate.importer.plan import PlanOptions
     from qlikmigrate.importer.prepare import PlanRequest, propose_mapping
     from qlikmigrate.kernel.file import write_atomic
     from qlikmigrate.model.kind import Kind
     from qlikmigrate.remap.mapping import Decision, Mapping
     from qlikmigrate.remap.proposal import render
+    from qlikmigrate.report.mapping import mapping_row
 
     target = find_tenant(session, tenant)
+    check_place(out)
+    check_place(unmatched)
     previous = read_text(out, "mapping file") if Path(out).exists() else None
     decisions, text = read_decisions(out if previous is not None else None, ids_path)
     with open_complete(archive_path, allow_incomplete=True) as archive:
@@ -72,38 +77,28 @@ def mapping_command(
         )
 
         async def work() -> tuple[Mapping, set[tuple[Kind, str]]]:
-            async with connect(session, target) as client:
+            async with session.connect(target, Access.READ) as client:
                 mapping, source, _ = await propose_mapping(client, request, sink=session.output)
-                session.report["requests"] = client.counts.as_json()
                 return mapping, source.needed()
 
         mapping, needed = session.run(work)
-    for problem in mapping.problems:
-        session.output(problem)
     rows = [row for row in mapping.rows if row.kind is not Kind.TENANT]
-    open_rows = []
-    for row in rows:
-        used = (row.kind, row.source.id.lower()) in needed
-        if row.target_id is None and row.decision is Decision.MAP and row.kind is not Kind.AUTOMATION and used:
-            open_rows.append(row)
-        value = {
-            "kind": row.kind.value,
-            "source_id": row.source.id,
-            "source_name": row.source.name,
-            "target_id": row.target_id,
-            "target_name": row.target_name,
-            "decision": row.decision.value,
-            "rule": row.rule,
-            "used": used,
-        }
-        if used or session.output.json or session.output.verbose:
-            arrow = f"{row.target_name or row.target_id}" if row.target_id else "-"
-            session.output.item(
-                value, f"{row.kind.value:10} {row.source.name or row.source.id} → {arrow}  [{row.rule}]"
-            )
+    used = {id(row) for row in rows if (row.kind, row.source.id.lower()) in needed}
+    open_rows = [
+        row
+        for row in rows
+        if id(row) in used
+        and row.target_id is None
+        and row.decision is Decision.MAP
+        and row.kind is not Kind.AUTOMATION
+    ]
     write_atomic(Path(out), render(mapping, previous).encode())
     if unmatched:
         write_atomic(Path(unmatched), _csv(open_rows))
+    tell_problems(session, mapping.problems)
+    everything = session.output.json or session.output.verbose
+    told = [row for row in rows if everything or id(row) in used]
+    session.output.rows((mapping_row(row, used=id(row) in used) for row in told), hint=f"they are in {out}")
     mapped = sum(1 for row in rows if row.target_id)
     counts = {"rows": {"mapped": mapped, "open": len(open_rows)}}
     session.report.update(archive=archive_path, mapping=out, counts=counts)

@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
+from qlikmigrate.cli.ending import Invocation
+from qlikmigrate.cli.guide import Command as GuidedCommand
 from qlikmigrate.cli.output import Output
-from qlikmigrate.cli.session import Session, begin
+from qlikmigrate.cli.session import Session
 
 Command = Callable[..., Any]
 
@@ -48,7 +50,7 @@ _COMMON = (
 )
 
 
-def command(name: str) -> Callable[[Command], click.Command]:
+def command(name: str, summary: str) -> Callable[[Command], click.Command]:
     """A command whose function takes a `Session` first; the common flags are added."""
 
     def wrap(function: Command) -> click.Command:
@@ -74,13 +76,15 @@ def command(name: str) -> Callable[[Command], click.Command]:
                 time_budget_s=time_budget,
                 on_error=on_error,
             )
-            begin(session)
+            invocation = click.get_current_context().find_root().obj
+            assert isinstance(invocation, Invocation)
+            invocation.session = session
             function(session, **rest)
 
         made: Command = inner
         for option in reversed(_COMMON):
             made = option(made)
-        return click.command(name)(made)
+        return click.command(name, cls=GuidedCommand, short_help=summary)(made)
 
     return wrap
 

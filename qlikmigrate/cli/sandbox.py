@@ -8,14 +8,13 @@ from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
 
 
-@command("sandbox")
+@command("sandbox", "Serve embedded tenants on loopback until Ctrl-C")
 @click.option(
     "--port", type=click.IntRange(0, 65534), default=0, help="The source's port; the target has the next one."
 )
 def sandbox_command(session: Session, port: int) -> None:
     """Serve an embedded source and target tenant; print a ready tenants file once they accept connections."""
     import asyncio
-    import sys
 
     from qlikmigrate.kernel.error import InterruptedRunError, UsageError
     from qlikmigrate.sandbox import Sandbox
@@ -26,8 +25,10 @@ def sandbox_command(session: Session, port: int) -> None:
         raise UsageError(f"cannot listen on port {port}: {error.strerror}", hint="choose another --port") from None
     with sandbox:
         text = sandbox.tenants_toml()
-        session.output.item({"kind": "tenants", "toml": text}, text.rstrip("\n"))
-        sys.stdout.flush()
+        if session.output.json:
+            session.output.item({"kind": "tenants", "toml": text})
+        else:
+            session.output.text(text)
         session.output.say("serving until Ctrl-C")
         try:
             session.run(asyncio.Event().wait)

@@ -1,30 +1,43 @@
-"""Opening what the command line names: tenants, archives, mapping files."""
+"""Opening what the command line names: tenants, archives, selectors; and finding places for what it makes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.endpoint import Access
-from qlikmigrate.archive import Archive, open_archive
-from qlikmigrate.cli.option import read_lines
-from qlikmigrate.cli.session import Session
-from qlikmigrate.config.tenants import Tenant, open_tenant
-from qlikmigrate.kernel.error import PartialError
+from qlikmigrate.kernel.error import PartialError, UsageError
 from qlikmigrate.kernel.event import Log
-from qlikmigrate.model.selection import Selectors, parse_selectors
+
+if TYPE_CHECKING:
+    from qlikmigrate.archive import Archive
+    from qlikmigrate.cli.session import Session
+    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.model.selection import Selectors
 
 
 def find_tenant(session: Session, name: str) -> Tenant:
     """The tenant of the tenants file; says which file with `--verbose`."""
+    from qlikmigrate.config.tenants import open_tenant
+
     tenant = open_tenant(name, session.config, session.environ)
     session.output(Log(message=f"tenant `{name}` is described in {tenant.source}", level="debug"))
     return tenant
 
 
-def connect(session: Session, tenant: Tenant, access: Access = Access.READ) -> CloudClient:
-    """A client that may do what `access` says and no more."""
-    return CloudClient.open(tenant.endpoint, access=access, clock=session.clock, sink=session.output)
+def require_write(target: Tenant, what: str) -> None:
+    """Not enough `access` is told before anything is read.
+
+    Raises:
+        UsageError: it is less than `write`; names the line to add, and where.
+    """
+    from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.api.transport.guard import access_error
+
+    endpoint = target.endpoint
+    if endpoint.access is not Access.WRITE:
+        error = access_error(endpoint.name, endpoint.access, Access.WRITE, what)
+        error.hint += f" of {target.source}"
+        raise error
 
 
 def open_complete(path: str | Path, *, allow_incomplete: bool = False) -> Archive:
@@ -33,6 +46,8 @@ def open_complete(path: str | Path, *, allow_incomplete: bool = False) -> Archiv
     Raises:
         PartialError: its snapshot is incomplete and nobody said that this will do.
     """
+    from qlikmigrate.archive import open_archive
+
     archive = open_archive(Path(path))
     if not archive.manifest.complete and not allow_incomplete:
         archive.close()
@@ -44,9 +59,31 @@ def open_complete(path: str | Path, *, allow_incomplete: bool = False) -> Archiv
 
 def selectors_of(include: tuple[str, ...], exclude: tuple[str, ...]) -> Selectors:
     """Selectors as given on the command line."""
+    from qlikmigrate.cli.option import read_lines
+    from qlikmigrate.model.selection import parse_selectors
+
     return parse_selectors(include, exclude, read_lines)
 
 
 def file_stamp(session: Session) -> str:
     """The time in file names, UTC."""
     return f"{session.clock.now():%Y%m%dT%H%M%SZ}"
+
+
+def file_word(name: str) -> str:
+    """A tenant's name as a part of a file name."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def check_place(path: str | None) -> None:
+    """A file can be made at `path`: asked before the work, not after it.
+
+    Raises:
+        UsageError: it is a folder, or its folder is missing.
+    """
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder", hint="name a file")
+    if not Path(path).parent.is_dir():
+        raise UsageError(f"no such folder: {Path(path).parent}", hint="make it first")

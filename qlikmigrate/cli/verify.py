@@ -8,7 +8,7 @@ from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
 
 
-@command("verify")
+@command("verify", "Check every byte of an archive")
 @click.argument("archive")
 def verify_command(session: Session, archive: str) -> None:
     """Check every byte of ARCHIVE; damage names the objects it hits, and what is still whole."""

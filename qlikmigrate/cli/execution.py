@@ -1,0 +1,157 @@
+"""Carrying out a plan in its run folder: what `apply`, `restore` and `clone` have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qlikmigrate.cli.tenant import require_write
+from qlikmigrate.kernel.error import (
+    MismatchError,
+    PartialError,
+    QlikmigrateError,
+    RefusedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from qlikmigrate.cli.session import Session
+    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.importer.plan import Plan
+    from qlikmigrate.importer.result import Result
+    from qlikmigrate.importer.run_folder import RunFolder
+
+
+def check_refused(plan: Plan) -> None:
+    """Raises: RefusedError when preflight refused the plan."""
+    if plan.refused:
+        raise RefusedError(
+            f"preflight refuses: {len(plan.errors)} errors; nothing was written",
+            hint="settle them, or waive one kind with --allow CODE",
+        )
+
+
+def require_resume(resume: bool, folder: RunFolder) -> None:
+    """Raises: UsageError when a run was begun and nobody said to go on with it."""
+    if not resume:
+        raise UsageError(f"a run was begun in {folder.path}", hint="--resume goes on with it; --run names another")
+
+
+def run_folder(session: Session, tenant: Tenant, run_path: str | None, *, resume: bool) -> RunFolder:
+    """The folder of the run.
+
+    Raises:
+        UsageError: `--resume` does not say of what.
+    """
+    from qlikmigrate.importer.run_folder import RunFolder, default_run
+
+    if run_path:
+        return RunFolder(Path(run_path))
+    if resume:
+        raise UsageError("--resume needs --run DIR", hint="name the folder of the run to go on with")
+    return RunFolder(default_run(session.clock.now(), tenant.endpoint.name))
+
+
+def carry_out(
+    session: Session,
+    plan: Plan,
+    target: Tenant,
+    *,
+    run_path: str | None,
+    resume: bool,
+    dry_run: bool,
+    saved: bool = False,
+) -> None:
+    """Apply a plan in its run folder, and write the reports. `saved`: the plan was seen before.
+
+    Raises:
+        RefusedError: preflight refused the plan.
+        UsageError: not enough `access`, or the folder holds another run.
+    """
+    from qlikmigrate.cli.telling import tell_planned, tell_problems
+
+    session.report["archive"] = plan.archive.path
+    tell_problems(session, plan.problems, known=saved)
+    check_refused(plan)
+    if dry_run:
+        tell_planned(session, plan)
+        return
+    require_write(target, "restoring")
+    folder = run_folder(session, target, run_path, resume=resume)
+    if folder.started:
+        require_resume(resume, folder)
+        if not folder.same_work(plan):
+            raise UsageError(f"the run in {folder.path} has another archive or mapping", hint="name another with --run")
+        plan = folder.plan()
+    try:
+        result = _apply_locked(session, plan, target, folder)
+    except QlikmigrateError as error:
+        if folder.started and not error.hint:
+            error.hint = f"--run {folder.path} --resume goes on where it stopped"
+        raise
+    finally:
+        session.report["run"] = str(folder.path) if folder.started else None
+    _report(session, plan, folder, result)
+
+
+def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:
+    from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.archive import open_archive
+    from qlikmigrate.importer.lock import target_lock
+    from qlikmigrate.importer.restore import apply_plan
+
+    values = _values(session, plan)
+    with target_lock(plan.target.tenant_id), open_archive(plan.archive.path) as archive:
+
+        async def work() -> Result:
+            async with session.connect(target, Access.WRITE) as client:
+                return await apply_plan(
+                    client,
+                    archive,
+                    plan,
+                    folder,
+                    values=values,
+                    abort_on_error=session.on_error == "abort",
+                    clock=session.clock,
+                    sink=session.output,
+                )
+
+        return session.run(work)
+
+
+def _values(session: Session, plan: Plan) -> dict[str, str]:
+    """`@@KEY@@` texts are in no plan: the mapping file is read again, and must be the one the plan was made with."""
+    from qlikmigrate.cli.request import read_decisions, read_values
+    from qlikmigrate.importer.prepare import mapping_hash
+
+    options = plan.options
+    if not options.mapping_file and not options.ids_file:
+        return {}
+    decisions, text = read_decisions(options.mapping_file or None, options.ids_file or None)
+    if mapping_hash(text) != options.mapping_hash:
+        raise UsageError("the mapping file changed since the plan was made", hint="make the plan again")
+    return read_values(decisions, options.mapping_file or None, session.environ)
+
+
+def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> None:
+    """Raises: PartialError or MismatchError when the run came to less than it should."""
+    from qlikmigrate.report.run import write_reports
+
+    write_reports(folder, plan, result)
+    for problem in result.problems:
+        if problem not in session.output.told:
+            session.output(problem)
+    session.report["counts"] = result.counts
+    counts = result.counts["automations"]
+    told = ", ".join(f"{number} {word}" for word, number in counts.items() if word != "selected" and number)
+    session.closing.append(f"{counts['selected']} automations: {told or 'nothing to do'}")
+    if result.tasks:
+        session.closing.append(f"left for people: {len(result.tasks)} tasks in {folder.path / 'runbook.md'}")
+    session.closing.append(f"report: {folder.path / 'report.md'}")
+    if result.failed:
+        raise PartialError(
+            f"{result.failed} of {counts['selected']} automations failed",
+            hint=f"--run {folder.path} --resume tries them again",
+        )
+    if result.differing:
+        raise MismatchError(f"{result.differing} automations differ when read back", code="readback-differs")

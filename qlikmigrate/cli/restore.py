@@ -1,0 +1,98 @@
+"""`restore`: plan, apply and read back in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qlikmigrate.cli.option import command, planning, running, selectors
+from qlikmigrate.cli.session import Session
+
+if TYPE_CHECKING:
+    from qlikmigrate.archive import Archive
+    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.importer.plan import Plan
+    from qlikmigrate.importer.run_folder import RunFolder
+
+
+@command("restore", "Plan, apply and read back")
+@click.argument("archive_path", metavar="ARCHIVE")
+@click.argument("tenant")
+@click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
+@planning(on_conflict="fail")
+@selectors
+@running
+def restore_command(
+    session: Session,
+    archive_path: str,
+    tenant: str,
+    allow_incomplete: bool,
+    run_path: str | None,
+    resume: bool,
+    dry_run: bool,
+    **flags: Any,
+) -> None:
+    """Plan, apply and read back: bring ARCHIVE into TENANT.
+
+    What could fire stays off until you switch it on; what a machine cannot do is in the run's runbook.
+    """
+    from qlikmigrate.cli.tenant import find_tenant
+
+    restore(
+        session,
+        archive_path,
+        find_tenant(session, tenant),
+        allow_incomplete=allow_incomplete,
+        run_path=run_path,
+        resume=resume,
+        dry_run=dry_run,
+        flags=flags,
+    )
+
+
+def restore(
+    session: Session,
+    archive_path: str | Path,
+    target: Tenant,
+    *,
+    allow_incomplete: bool,
+    run_path: str | None,
+    resume: bool,
+    dry_run: bool,
+    flags: dict[str, Any],
+) -> None:
+    """Plan and apply, or go on with the run that was begun."""
+    from qlikmigrate.cli.execution import carry_out, run_folder
+    from qlikmigrate.cli.plan import compute_plan
+    from qlikmigrate.cli.tenant import open_complete, require_write
+
+    if not dry_run:
+        require_write(target, "restoring")
+    folder = run_folder(session, target, run_path, resume=resume)
+    with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
+        if folder.started:
+            plan = _begun(folder, archive, target, resume=resume, flags=flags)
+        else:
+            plan = compute_plan(session, archive, archive_path, target, flags)
+    carry_out(session, plan, target, run_path=str(folder.path), resume=resume, dry_run=dry_run)
+
+
+def _begun(folder: RunFolder, archive: Archive, target: Tenant, *, resume: bool, flags: dict[str, Any]) -> Plan:
+    """The plan of the run that was begun, which must be for the same work."""
+    from qlikmigrate.cli.execution import require_resume
+    from qlikmigrate.cli.request import read_decisions
+    from qlikmigrate.importer.prepare import mapping_hash
+    from qlikmigrate.kernel.error import UsageError
+
+    plan = folder.plan()
+    require_resume(resume, folder)
+    text = read_decisions(flags["mapping_path"], flags["ids_path"])[1]
+    if (plan.archive.digest, plan.options.mapping_hash) != (archive.digest, mapping_hash(text)):
+        raise UsageError(f"the run in {folder.path} has another archive or mapping", hint="name another with --run")
+    if plan.target.name != target.endpoint.name:
+        raise UsageError(
+            f"the run in {folder.path} is for another tenant: `{plan.target.name}`", hint="name another with --run"
+        )
+    return plan

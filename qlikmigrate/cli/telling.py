@@ -1,0 +1,79 @@
+"""Plans told: problems in groups, actions as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from qlikmigrate.kernel.event import Outcome, Problem, Severity
+
+if TYPE_CHECKING:
+    from qlikmigrate.cli.session import Session
+    from qlikmigrate.importer.plan import Plan
+
+
+def tell_problems(session: Session, problems: Iterable[Problem], *, known: bool = False) -> None:
+    """Problems to people, one of each code and how many more; one by one with `--json` or `--verbose`.
+
+    `known`: they were told when the plan was made, and people need only the errors again.
+    """
+    output = session.output
+    fresh = [one for one in dict.fromkeys(problems) if one not in output.told]
+    if output.json or output.verbose:
+        for problem in fresh:
+            output(problem)
+        return
+    groups: dict[tuple[str, Severity], list[Problem]] = {}
+    for problem in fresh:
+        groups.setdefault((problem.code, problem.severity), []).append(problem)
+    for group in groups.values():
+        output.told.update(group)
+        first = group[0]
+        if known and first.severity is not Severity.ERROR:
+            continue
+        shown = group if first.severity is Severity.ERROR else group[:1]
+        for problem in shown:
+            output.problem(problem)
+        if len(group) > len(shown) and output.shows(first):
+            output.say(f"  and {len(group) - len(shown)} more of `{first.code}`; --verbose lists them")
+
+
+def tell_plan(session: Session, plan: Plan, *, saved: str | None) -> None:
+    """The plan's actions as rows, what they come to, and its problems."""
+    from qlikmigrate.report.plan import plan_rows, plan_summary
+
+    tell_problems(session, plan.problems)
+    output = session.output
+    everything = output.verbose or output.json
+    hint = f"`qlikmigrate show {saved}` lists them" if saved else "--verbose lists them"
+    output.rows(plan_rows(plan, everything=everything), hint=hint)
+    session.report["counts"] = _counts(plan)
+    session.closing += plan_summary(plan)
+
+
+def tell_planned(session: Session, plan: Plan) -> None:
+    """A dry run: the actions as what would come out."""
+    from qlikmigrate.report.plan import plan_summary
+
+    if not session.output.json:
+        tell_plan(session, plan, saved=None)
+        return
+    for action in plan.actions:
+        session.output(
+            Outcome(
+                kind="automation",
+                source_id=action.source_id,
+                target_id=action.target_id,
+                name=action.name,
+                action=action.verb.value,
+                status="planned",
+                code=action.code,
+                reason=action.reason,
+            )
+        )
+    session.report["counts"] = _counts(plan)
+    session.closing += plan_summary(plan)
+
+
+def _counts(plan: Plan) -> dict[str, dict[str, int]]:
+    return {"automations": {**plan.counts(), "failed": 0}}

@@ -1,0 +1,111 @@
+"""Plans and runs as rows: an object for machines and a line for people. They hold no bodies, so no secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import asdict
+
+from qlikmigrate.importer.journal import read_state
+from qlikmigrate.importer.plan import Action, Plan, Verb
+from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.report.archive import Row
+
+_SIGNS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "=", Verb.NONE: " ", Verb.SKIP: "-"}
+
+
+def plan_rows(plan: Plan, *, everything: bool) -> Iterator[Row]:
+    """The actions of a plan; unchanged ones only when `everything` is asked for."""
+    for action in plan.actions:
+        if everything or action.verb is not Verb.NONE:
+            yield _action_row(action)
+
+
+def _action_row(action: Action) -> Row:
+    row = {
+        "kind": "automation", "source_id": action.source_id, "target_id": action.target_id, "name": action.name,
+        "action": action.verb.value, "steps": [step.value for step in action.steps], "held": action.held,
+        "owner_mode": action.owner_mode.value, "fields": list(action.fields), "code": action.code,
+        "reason": action.reason,
+    }  # fmt: skip
+    notes = [action.reason] if action.reason and action.verb is not Verb.CREATE else []
+    notes += [", ".join(action.fields)] if action.fields else []
+    notes += ["held"] if action.held else []
+    note = f"  ({'; '.join(notes)})" if notes else ""
+    return row, f"{_SIGNS[action.verb]} {action.verb.value:7} {action.name}{note}"
+
+
+def plan_summary(plan: Plan) -> list[str]:
+    """What a plan comes to, in two lines."""
+    counts = plan.counts()
+    words = {"created": "to create", "updated": "to update", "adopted": "to adopt", "unchanged": "unchanged",
+             "skipped": "skipped"}  # fmt: skip
+    told = ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
+    spaces = f", {len(plan.spaces)} spaces to create" if plan.spaces else ""
+    lines = [f"{counts['selected']} automations: {told}{spaces}; {plan.writes} writing calls"]
+    if plan.refused:
+        lines.append(f"refused: {len(plan.errors)} errors")
+    return lines
+
+
+def _chosen(plan: Plan, automation: str | None) -> list[Action]:
+    """All actions, or those of one automation, named by id or name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if automation is None:
+        return list(plan.actions)
+    ident = automation.lower()
+    found = [
+        one
+        for one in plan.actions
+        if ident in (one.source_id.lower(), (one.target_id or "").lower()) or automation == one.name
+    ]
+    if not found:
+        raise UsageError(f"no automation in the plan: `{automation}`", hint="`show` without it lists them")
+    return found
+
+
+def describe_plan(plan: Plan, automation: str | None) -> Iterator[Row]:
+    """A saved plan, or what it does with one automation (id or name)."""
+    chosen = _chosen(plan, automation)
+    if automation is None:
+        head = {
+            "kind": "plan", "archive": plan.archive.path, "target": plan.target.name, "created_at": plan.created_at,
+            "refused": plan.refused, "writes": plan.writes,
+        }  # fmt: skip
+        yield head, f"plan of {plan.created_at}: {plan.archive.path} → `{plan.target.name}` ({plan.target.host})"
+        for problem in plan.problems:
+            place = f" ({problem.where})" if problem.where else ""
+            yield (
+                {"kind": "problem", **asdict(problem)},
+                f"{problem.severity.value}: {problem.message}{place} [{problem.code}]",
+            )
+    for action in chosen:
+        yield _action_row(action)
+    if automation is None:
+        for line in plan_summary(plan):
+            yield {"kind": "sum", "text": line}, line
+
+
+def describe_run(folder: RunFolder, automation: str | None) -> Iterator[Row]:
+    """How far a run has come, or what it did with one automation (id or name)."""
+    plan = folder.plan()
+    state = read_state(folder.journal_path)
+    chosen = _chosen(plan, automation)
+    if automation is None:
+        words = "finished" if state.finished else "begun" if state.started else "not begun"
+        yield (
+            {"kind": "run", "path": str(folder.path), "state": words, "target": plan.target.name},
+            f"run {folder.path.name}: {words}; {plan.archive.path} → `{plan.target.name}`",
+        )
+    for action in chosen:
+        done = state.objects.get(str(action.seq))
+        steps = [step.value for step in done.steps] if done else []
+        row, text = _action_row(action)
+        row |= {"done": steps, "target_id": (done.target_id if done else None) or action.target_id}
+        row["failed"] = done.failed if done else ""
+        how = f" [failed: {done.failed}]" if done and done.failed else ""
+        yield row, f"{text}  {len(steps)}/{len(action.steps)} writes{how}"
