@@ -15,8 +15,8 @@ from qlikmigrate.kernel.secret import Secret
 PREFIX = "qlik-cli:"
 
 
-def read_context(name: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
-    """The server and the bearer key of context `name`.
+def read_context(name: str, environ: Mapping[str, str]) -> tuple[str, Secret, Path]:
+    """The server and the bearer key of context `name`, and the file they are in.
 
     Raises:
         UsageError: no such file or context, or the context holds no API key.
@@ -28,9 +28,11 @@ def read_context(name: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read the contexts of qlik-cli: {path}: {error.strerror}") from None
+        raise UsageError(
+            f"cannot read the contexts of qlik-cli: {path}: {error.strerror}", hint="`qlik context init` makes one"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError):
-        raise UsageError(f"the contexts of qlik-cli are no YAML: {path}") from None
+        raise UsageError(f"the contexts of qlik-cli are no YAML: {path}", hint="`qlik context ls` reads it") from None
     contexts = content.get("contexts") if isinstance(content, Mapping) else None
     if not isinstance(contexts, Mapping):
         contexts = content if isinstance(content, Mapping) else {}
@@ -46,4 +48,4 @@ def read_context(name: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
             f"qlik-cli context `{name}` holds no server with an API key",
             hint=f"qlik context create {name} --server URL --api-key KEY",
         )
-    return server, Secret(bearer[len("bearer ") :].strip())
+    return server, Secret(bearer[len("bearer ") :].strip()), path

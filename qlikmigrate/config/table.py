@@ -16,6 +16,7 @@ class Table:
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self._values = dict(values)
+        self._given = frozenset(self._values)
         self._known: list[str] = []
         self.where = where
 
@@ -32,8 +33,12 @@ class Table:
         kinds = kind if isinstance(kind, tuple) else (kind,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(_WORDS.get(one, one.__name__) for one in kinds)
-            raise UsageError(f"`{key}` in {self.where} must be {wanted}")
+            raise UsageError(f"`{key}` in {self.where} must be {wanted}", hint=_EXAMPLES[kinds[0]].format(key=key))
         return value
+
+    def has(self, key: str) -> bool:
+        """Whether the table has `key`, taken or not."""
+        return key in self._given
 
     def finish(self) -> None:
         """Refuse keys that nobody took."""
@@ -45,6 +50,10 @@ class Table:
             )
 
 
+_EXAMPLES: dict[type, str] = {
+    str: 'write {key} = "…"', int: "write {key} = 8", float: "write {key} = 0.8", dict: "write {key} = {{ … }}",
+    list: 'write {key} = ["…"]', bool: "write {key} = true",
+}  # fmt: skip
 _WORDS: dict[type, str] = {
     str: "text", int: "a whole number", float: "a number", dict: "a table", list: "a list", bool: "true or false",
 }  # fmt: skip

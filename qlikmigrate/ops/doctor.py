@@ -9,7 +9,6 @@ from attrs import frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError, UnsupportedError
-from qlikmigrate.kernel.error import AuthError
 from qlikmigrate.model.snapshot import parse
 
 _BOT_HINT = "use an OAuth client, marked Trusted, with scope `admin.automations`"
@@ -40,30 +39,40 @@ async def examine(client: CloudClient) -> list[Check]:
     me = (await client.whoami()).json() or {}
     roles = _roles(me)
     checks.append(_identity(me, roles))
-    rows = await _first_rows(client, "automation.list")
-    checks.append(
-        Check(
-            check="api",
-            ok=client.family == "workflows" or None,
-            message=f"/api/{client.family}",
-            hint="" if client.family == "workflows" else "settings and connector details do not exist there",
-        )
-    )
-    wide = bool(roles & {"TenantAdmin", "AnalyticsAdmin"})
-    checks.append(
-        Check(
-            check="list automations",
-            ok=wide,
-            message="of the whole tenant" if wide else "only this identity's own part of the tenant",
-            hint="" if wide else _BOT_HINT,
-        )
-    )
-    checks.append(await _foreign_definition(client, me, rows))
+    checks += await _automations(client, me, roles)
     for operation in _LISTS:
         checks.append(await _can_list(client, operation))
     checks.append(await _settings(client))
     checks += _writing(client, me, roles)
     return checks
+
+
+async def _automations(client: CloudClient, me: Mapping[str, Any], roles: set[str]) -> list[Check]:
+    """Which path family there is, and how much of the tenant's automations shows."""
+    name = "list automations"
+    try:
+        rows = await _first_rows(client, "automation.list")
+    except UnauthorizedError as error:
+        if error.status == 401:
+            raise
+        return [Check(check=name, ok=False, message=error.message, hint=_BOT_HINT)]
+    current = client.family == "workflows"
+    wide = bool(roles & {"TenantAdmin", "AnalyticsAdmin"})
+    return [
+        Check(
+            check="api",
+            ok=current or None,
+            message=f"/api/{client.family}",
+            hint="" if current else "settings and connector details do not exist there",
+        ),
+        Check(
+            check=name,
+            ok=wide,
+            message="of the whole tenant" if wide else "only this identity's own part of the tenant",
+            hint="" if wide else _BOT_HINT,
+        ),
+        await _foreign_definition(client, me, rows),
+    ]
 
 
 def _roles(me: Mapping[str, Any]) -> set[str]:
@@ -112,12 +121,14 @@ async def _can_list(client: CloudClient, operation: str) -> Check:
     name = f"list {operation.partition('.')[0]}s"
     try:
         rows = await _first_rows(client, operation, most=1)
+    except UnsupportedError:
+        return Check(check=name, ok=None, message="does not exist under /api/v1")
     except UnreachableError:
         raise
-    except (ApiError, AuthError) as error:
-        return Check(
-            check=name, ok=False, message=str(error.message), hint="the roles or scopes of the identity lack it"
-        )
+    except ApiError as error:
+        if error.status == 401:
+            raise
+        return Check(check=name, ok=False, message=error.message, hint="the roles or scopes of the identity lack it")
     return Check(check=name, ok=True, message="yes" if rows else "yes, and there is none")
 
 
