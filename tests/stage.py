@@ -33,6 +33,12 @@ class Side:
         """The automations of that name as they are stored."""
         return [one for one in self.tenant.automations.values() if one["name"] == name]
 
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        """All automations; their names must differ."""
+        found = {one["name"]: one for one in self.tenant.automations.values()}
+        assert len(found) == len(self.tenant.automations)
+        return found
+
     def one(self, name: str) -> dict[str, Any]:
         """The only automation of that name."""
         (found,) = self.named(name)

@@ -8,7 +8,7 @@ Source: Qlik's tutorial on deploying an automation, its exported file against th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -26,7 +26,9 @@ def canonical(value: Any, *, without: Collection[str] = ()) -> Any:
 def _reduce(value: Any) -> Any:
     if value is None or value == "":
         return _NOTHING
-    if isinstance(value, Mapping):
+    if value.__class__ is str:
+        return value
+    if isinstance(value, dict):
         pairs = ((key, _reduce(value[key])) for key in sorted(value) if key not in _EDITOR_KEYS)
         kept = {key: item for key, item in pairs if item is not _NOTHING}
         return kept or _NOTHING
