@@ -77,6 +77,8 @@ class _Collector:
         # All automations ever listed, and the selection among them, which alone is in the census.
         self._known: dict[str, Entity] = {}
         self._left_out: set[str] = set()
+        # Listed again after it had been held to be gone: from then on a list's silence about it proves nothing.
+        self._returned: set[str] = set()
         self._choice = Choice(options.selectors)
         self._row_hash: dict[str, bytes] = {}
         self._updated_at: dict[str, str] = {}
@@ -124,6 +126,8 @@ class _Collector:
             key = one.id.lower()
             present.add(key)
             if key not in self._left_out:
+                if key in self._census.vanished:
+                    self._returned.add(key)
                 if key not in self._census.listed or key in self._census.vanished:
                     fresh[key] = one
                 else:
@@ -328,6 +332,9 @@ class _Collector:
         )
 
     def _vanish(self, one: Entity) -> None:
+        if one.id.lower() in self._returned and one.id.lower() not in self._census.captured:
+            self._census.refuse(one.id, 404)
+            return
         self._census.vanish(one.id)
         self._record.writer.discard(Kind.AUTOMATION, one.id)
         # Should a list name it again, its row is new.
@@ -347,7 +354,7 @@ class _Collector:
             if row is not None:
                 one = entity(Kind.AUTOMATION, row)
                 present.add(one.id.lower())
-                if one.id.lower() in doubtful & self._census.vanished:
+                if one.id.lower() in doubtful and one.id.lower() in self._census.vanished:
                     self._keep_row(one, raw)
         for key in sorted(doubtful):
             one = self._known[key]

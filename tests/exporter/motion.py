@@ -30,6 +30,7 @@ class Motion:
 
     stage: Stage
     lists: int = 0
+    page_size: int = 200
     _at_list: dict[int, list[Act]] = field(factory=dict)
     _at_detail: dict[str, list[Act]] = field(factory=dict)
     _bends: list[tuple[str, Bend]] = field(factory=list)
@@ -95,6 +96,8 @@ class Motion:
                 act()
         for act in self._at_detail.pop(parts.path.rpartition("/")[2], []):
             act()
+        # As though the service gave fewer rows a page than were asked for.
+        request = evolve(request, url=request.url.replace("limit=200", f"limit={self.page_size}"))
         reply = self.tenant.handle(request)
         for path, bend in self._bends:
             if reply.response.status == 200 and fnmatch.fnmatchcase(parts.path, path):

@@ -212,5 +212,3 @@ def hand_over(motion: Motion, ident: str, first: str) -> None:
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     reply = here.tenant.handle(Request(method="POST", url=url, headers=headers, body=body))
     assert reply.response.status == 204
-
-
