@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qlikmigrate.cli.tenant import require_write
-from qlikmigrate.kernel.error import (
-    MismatchError,
-    PartialError,
-    QlikmigrateError,
-    RefusedError,
-    UsageError,
-)
+from qlikmigrate.kernel.error import MismatchError, PartialError, QlikmigrateError, RefusedError, UsageError
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
@@ -25,9 +20,10 @@ if TYPE_CHECKING:
 def check_refused(plan: Plan) -> None:
     """Raises: RefusedError when preflight refused the plan."""
     if plan.refused:
+        own_hints = {one.hint for one in plan.errors}
         raise RefusedError(
-            f"preflight refuses: {len(plan.errors)} errors; nothing was written",
-            hint="settle them, or waive one kind with --allow CODE",
+            f"preflight refuses: {number(len(plan.errors), 'error')}; nothing was written",
+            hint=own_hints.pop() if len(own_hints) == 1 else "settle them, or waive one kind with --allow CODE",
         )
 
 
@@ -143,10 +139,10 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
             session.output(problem)
     session.report["counts"] = result.counts
     counts = result.counts["automations"]
-    told = ", ".join(f"{number} {word}" for word, number in counts.items() if word != "selected" and number)
-    session.closing.append(f"{counts['selected']} automations: {told or 'nothing to do'}")
+    told = ", ".join(f"{many} {word}" for word, many in counts.items() if word != "selected" and many)
+    session.closing.append(f"{number(counts['selected'], 'automation')}: {told or 'nothing to do'}")
     if result.tasks:
-        session.closing.append(f"left for people: {len(result.tasks)} tasks in {folder.path / 'runbook.md'}")
+        session.closing.append(f"left for people: {number(len(result.tasks), 'task')} in {folder.path / 'runbook.md'}")
     session.closing.append(f"report: {folder.path / 'report.md'}")
     if result.failed:
         raise PartialError(

@@ -90,7 +90,9 @@ class Output:
             self._write("stdout", one_line(text) + "\n")
 
     def rows(self, rows: Iterable[Row], *, hint: str) -> None:
-        """Rows of which people see no more than fit on a few screens, unless they say `--verbose`."""
+        """Rows told on the way, of which people see no more than fit on a few screens, unless they say `--verbose`."""
+        if self.quiet and not self.json:
+            return
         everything = self.json or self.verbose
         left = 0
         for number, (row, text) in enumerate(rows):

@@ -15,6 +15,11 @@ from qlikmigrate.report.archive import Row
 _SIGNS = {Verb.CREATE: "+", Verb.UPDATE: "~", Verb.ADOPT: "=", Verb.NONE: " ", Verb.SKIP: "-"}
 
 
+def number(many: int, word: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{many:,} {word}" + ("" if many == 1 else "s")
+
+
 def plan_rows(plan: Plan, *, everything: bool) -> Iterator[Row]:
     """The actions of a plan; unchanged ones only when `everything` is asked for."""
     for action in plan.actions:
@@ -42,10 +47,10 @@ def plan_summary(plan: Plan) -> list[str]:
     words = {"created": "to create", "updated": "to update", "adopted": "to adopt", "unchanged": "unchanged",
              "skipped": "skipped"}  # fmt: skip
     told = ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
-    spaces = f", {len(plan.spaces)} spaces to create" if plan.spaces else ""
-    lines = [f"{counts['selected']} automations: {told}{spaces}; {plan.writes} writing calls"]
+    spaces = f", {number(len(plan.spaces), 'space')} to create" if plan.spaces else ""
+    lines = [f"{number(counts['selected'], 'automation')}: {told}{spaces}; {number(plan.writes, 'writing call')}"]
     if plan.refused:
-        lines.append(f"refused: {len(plan.errors)} errors")
+        lines.append(f"refused: {number(len(plan.errors), 'error')}")
     return lines
 
 
