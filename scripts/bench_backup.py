@@ -179,10 +179,10 @@ def _authorization(facts: dict[str, Any]) -> str:
     return f"Bearer {answer.json()['access_token']}"
 
 
-def measure_speed(automations: int, size_bytes: int, rounds: int, folder: Path) -> None:
-    """Print the exporter's speed and the bare loop's, rounds alternating."""
+def measure_speed(automations: int, size_bytes: int, delay_ms: int, rounds: int, folder: Path) -> None:
+    """Print the exporter's speed and the bare loop's, rounds alternating, answers taking `delay_ms` at the server."""
     path = folder / "speed.qma"
-    with tenant(automations, size_bytes, "--stored") as served:
+    with tenant(automations, size_bytes, "--stored", "--delay-ms", str(delay_ms)) as served:
         authorization = _authorization(served.facts)
         asyncio.run(_export(served, path))
         seen = Counter(served.seen())
@@ -202,7 +202,8 @@ def measure_speed(automations: int, size_bytes: int, rounds: int, folder: Path) 
     ratio = statistics.median(bare / mine for bare, mine in pairs)
     shares = [statistics.median(share) for share in zip(*busy, strict=True)]
     print(
-        f"speed: {captured:,} automations of {size_bytes // 1000} kB, {len(targets):,} requests, {rounds} rounds alternating"
+        f"speed: {captured:,} automations of {size_bytes // 1000} kB, answers take {delay_ms} ms, "
+        f"{CONCURRENCY} at a time, {len(targets):,} requests, {rounds} rounds alternating"
     )
     print(f"  bare httpx loop  {captured / bare_s:,.0f} automations/s, processor {shares[0]:.0%}")
     print(f"  exporter         {captured / export_s:,.0f} automations/s into an archive, processor {shares[1]:.0%}")
@@ -234,7 +235,8 @@ def main() -> int:
         if given.only in (None, "requests"):
             measure_requests(100 if given.quick else 1_000, folder)
         if given.only in (None, "speed"):
-            measure_speed(100 if given.quick else 1_000, 50_000, 1 if given.quick else 7, folder)
+            for delay_ms in (0, 30):
+                measure_speed(100 if given.quick else 1_000, 50_000, delay_ms, 1 if given.quick else 5, folder)
         if given.only in (None, "memory"):
             measure_memory(100 if given.quick else 2_000, 400 if given.quick else 10_000, 50_000, folder)
     return 0

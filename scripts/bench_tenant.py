@@ -1,6 +1,6 @@
 """Serve a made-up tenant to the benchmarks from a process of its own, so that the measured one has its core to itself.
 
-    python scripts/bench_tenant.py AUTOMATIONS SIZE_BYTES [--stored]
+    python scripts/bench_tenant.py AUTOMATIONS SIZE_BYTES [--stored] [--delay-ms MS]
 
 Prints one JSON line: where it is, an OAuth client, and how many rows each list holds. Then each line read from stdin is
 answered by one JSON line with the requests seen since the last; the end of stdin is its own end.
@@ -14,7 +14,7 @@ import sys
 from urllib.parse import quote, urlencode
 
 from qlikmigrate.kernel.message import Request
-from qlikmigrate.sandbox import CloudTenant, Server, seed_source
+from qlikmigrate.sandbox import CloudTenant, Delay, Fault, Server, seed_source
 from qlikmigrate.sandbox.synthetic import Recipe
 
 _LISTS = {
@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("automations", type=int)
     parser.add_argument("size_bytes", type=int)
     parser.add_argument("--stored", action="store_true", help="keep the documents instead of making them on each GET")
+    parser.add_argument("--delay-ms", type=int, default=0, help="how long each answer takes")
     given = parser.parse_args()
     tenant = CloudTenant("bench")
     key = tenant.api_key(_fill(tenant, given.automations, given.size_bytes, stored=given.stored))
@@ -71,6 +72,8 @@ def main() -> int:
             len(_rows(tenant, key, f"/api/v1/spaces/{quote(str(one['id']))}/assignments")) for one in rows["spaces"]
         ]
         tenant.seen.clear()
+        if given.delay_ms:
+            tenant.faults.append(Fault(effect=Delay(given.delay_ms / 1000), times=None))
         _tell(
             {
                 "url": server.url,
