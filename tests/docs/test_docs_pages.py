@@ -18,8 +18,8 @@ from page_script import PAGES, ROOT, blocks
 
 from qlikmigrate import __version__
 from qlikmigrate.cli.app import COMMANDS
-from qlikmigrate.config.tenants import FILE_NAME
-from qlikmigrate.kernel.error import EXIT_ORDER
+from qlikmigrate.config.tenants import FILE_NAME, open_tenant
+from qlikmigrate.kernel.error import EXIT_ORDER, UsageError
 from qlikmigrate.remap.finding import CODES
 
 DOCS = ROOT / "docs"
@@ -28,7 +28,7 @@ _WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CODE_ROW = re.compile(r"^\| `([a-z0-9-]+)` \|", re.MULTILINE)
 # Callable → which of its arguments is the code.
 _CODE_ARGUMENT = {
-    "_note": 0, "_problem": 0, "_tell": 0, "ObjectError": 0, "_note_all": 1, "problem": 1, "Failure": 1,
+    "note": 0, "_note": 0, "_problem": 0, "_tell": 0, "ObjectError": 0, "problem": 1, "Failure": 1,
 }  # fmt: skip
 
 
@@ -190,11 +190,18 @@ def test_changelog_names_every_command() -> None:
     assert [name for name in COMMANDS if f"`{name}`" not in text] == []
 
 
-def test_tenants_file_page_lists_the_keys_that_are_taken() -> None:
-    """The tables hold the keys that the reader of the file knows, and no other."""
+def test_tenants_file_page_lists_the_keys_that_are_taken(tmp_path: Path) -> None:
+    """The tables hold the keys that the reader of the file knows, as it lists them itself, and no other."""
     page = (DOCS / "tenants-file.md").read_text()
-    source = (PACKAGE / "config" / "tenants.py").read_text()
-    taken = set(re.findall(r'(?:table\.take|_choice)\((?:table, )?"(\w+)"', source)) - {"tenants"}
+    head = '[tenants.a]\nurl = "https://a.example"\napi_key = { env = "KEY" }\n'
+    taken: set[str] = set()
+    for number, odd in enumerate(("0123456789 = 1", "limits = { 0123456789 = 1 }")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(head + odd)
+        file.chmod(0o600)
+        with pytest.raises(UsageError) as refusal:
+            open_tenant("a", str(file), {"KEY": "key"})
+        taken |= set(refusal.value.hint.removeprefix("known keys: ").split(", "))
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == taken
     assert FILE_NAME in page
 
