@@ -136,7 +136,7 @@ _Rule = tuple[CutReason, tuple[str, ...]]
 def _find(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator[_Piece]:
     """What `rules` cut out of the object at `start`, and of what lies in it."""
     found = list(members(text, start))
-    reasons = [_reason(member.key, rules) for member in found]
+    reasons = [_reason(member.key, rules) or _misplaced(text, member, rules) for member in found]
     for index, (member, reason) in enumerate(zip(found, reasons, strict=True)):
         here = (*path, _name(text, member))
         if reason is not None:
@@ -164,6 +164,16 @@ def _reason(key: str, rules: Sequence[_Rule]) -> CutReason | None:
     return None
 
 
+def _misplaced(text: str, member: Member, rules: Sequence[_Rule]) -> CutReason | None:
+    """SECRET where a list of objects with secrets should be and something else is: it goes as a whole."""
+    if not any(why is CutReason.SECRET and len(rule) > 1 and rule[0] == member.key for why, rule in rules):
+        return None
+    value = text[member.start : member.end]
+    if value == "null" or (value[0] == "[" and all(value[begin] == "{" for begin, _ in elements(value))):
+        return None
+    return CutReason.SECRET
+
+
 def _piece_span(found: Sequence[Member], reasons: Sequence[CutReason | None], index: int) -> tuple[int, int]:
     """The member with the comma that goes with it, so that what is kept stays an object."""
     if any(reason is None for reason in reasons[index + 1 :]) or all(reasons):
@@ -173,7 +183,7 @@ def _piece_span(found: Sequence[Member], reasons: Sequence[CutReason | None], in
 
 
 def _token_hash(path: Path, value: str) -> str | None:
-    if path != ("executionToken",):
+    if path != ("executionToken",) or not value.startswith('"'):
         return None
-    token = json.loads(value)
-    return hashlib.sha256(token.encode()).hexdigest() if isinstance(token, str) else None
+    token: str = json.JSONDecoder(strict=False).raw_decode(value)[0]
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
