@@ -70,6 +70,8 @@ def carry_out(
     tell_problems(session, plan.problems, known=saved)
     check_refused(plan)
     if dry_run:
+        if saved:
+            _check_fresh(session, plan, target)
         tell_planned(session, plan)
         return
     require_write(target, "restoring")
@@ -88,6 +90,22 @@ def carry_out(
     finally:
         session.report["run"] = str(folder.path) if folder.started else None
     _report(session, plan, folder, result)
+
+
+def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
+    """A dry run ends as the real one would: a stale plan is refused here, too."""
+    from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.archive import open_archive
+    from qlikmigrate.importer.restore import check_plan
+    from qlikmigrate.importer.target import Target
+
+    with open_archive(plan.archive.path) as archive:
+
+        async def work() -> Target:
+            async with session.connect(target, Access.READ) as client:
+                return await check_plan(client, archive, plan, sink=session.output)
+
+        session.run(work)
 
 
 def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:

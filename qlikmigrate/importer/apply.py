@@ -58,13 +58,19 @@ def check_fresh(plan: Plan, target: Target) -> None:
     known = {action.target_id for action in plan.actions}
     for kind, before in plan.target.fingerprint.items():
         now = target.fingerprint.get(kind, {})
-        moved += [f"{kind} {ident} is new" for ident in sorted(now.keys() - before.keys() - known)]
+        moved += [f"{_named(target, kind, ident)} is new" for ident in sorted(now.keys() - before.keys() - known)]
         moved += [f"{kind} {ident} is gone" for ident in sorted(before.keys() - now.keys())]
-        moved += [f"{kind} {ident} changed" for ident in sorted(before) if ident in now and now[ident] != before[ident]]
+        changed = [ident for ident in sorted(before) if ident in now and now[ident] != before[ident]]
+        moved += [f"{_named(target, kind, ident)} changed" for ident in changed]
     if moved:
         listed = ", ".join(moved[:_NAMED_AT_MOST])
         more = f" and {len(moved) - _NAMED_AT_MOST} more" if len(moved) > _NAMED_AT_MOST else ""
         raise StaleError(f"the target changed since the plan was made: {listed}{more}", hint="make the plan again")
+
+
+def _named(target: Target, kind: str, ident: str) -> str:
+    one = target.inventory.get(Kind(kind), ident)
+    return f"{kind} `{one.name}` ({ident})" if one and one.name else f"{kind} {ident}"
 
 
 async def apply(given: ApplyInput, *, clock: Clock, sink: Sink) -> Result:

@@ -300,7 +300,9 @@ class _Planner:
         shells = {key for key, one in creates.items() if one.armed}
         whole = {key: self._refers(key, creates) - shells for key in creates.keys() - shells}
         order = call_order(whole)
-        result = [self._with_steps(creates[key], again=False) for key in sorted(shells)]
+        # Shells need no order to be created; callees first is for `--start as-source`, which goes by it.
+        among = call_order({key: self._refers(key, creates) & shells for key in shells})
+        result = [self._with_steps(creates[key], again=False) for wave in among.generations for key in wave]
         for generation in order.generations:
             for key in generation:
                 again = key in order.back_calls or key in self._refers(key, creates)

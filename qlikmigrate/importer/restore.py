@@ -12,12 +12,34 @@ from qlikmigrate.importer.ledger import LedgerWriter
 from qlikmigrate.importer.plan import Plan
 from qlikmigrate.importer.result import Result
 from qlikmigrate.importer.run_folder import RunFolder
-from qlikmigrate.importer.target import read_target
+from qlikmigrate.importer.target import Target, read_target
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import StaleError
 from qlikmigrate.kernel.event import Sink
 from qlikmigrate.model.snapshot import Snapshot, inventory_of
 from qlikmigrate.remap.rewriting import Rewriting
+
+
+async def check_plan(client: CloudClient, snapshot: Snapshot, plan: Plan, *, sink: Sink) -> Target:
+    """The target as it is now, which must be as the plan saw it. Sends GETs only.
+
+    Raises:
+        StaleError: archive or target are not what the plan was made from.
+    """
+    target = await _read(client, snapshot, plan, sink)
+    check_fresh(plan, target)
+    return target
+
+
+async def _read(client: CloudClient, snapshot: Snapshot, plan: Plan, sink: Sink) -> Target:
+    if snapshot.digest != plan.archive.digest:
+        raise StaleError(f"the archive {plan.archive.path} changed since the plan was made", hint="make the plan again")
+    facts = await client.tenant()
+    if facts.id != plan.target.tenant_id:
+        raise StaleError(
+            f"`{plan.target.name}` is another tenant than the one the plan was made for", hint="make the plan again"
+        )
+    return await read_target(client, sink=sink)
 
 
 async def apply_plan(
@@ -37,16 +59,10 @@ async def apply_plan(
         StaleError: archive or target are not what the plan was made from; nothing was written.
         AuthError, FailedError: resumable.
     """
-    if snapshot.digest != plan.archive.digest:
-        raise StaleError(f"the archive {plan.archive.path} changed since the plan was made", hint="make the plan again")
-    facts = await client.tenant()
-    if facts.id != plan.target.tenant_id:
-        raise StaleError(
-            f"`{plan.target.name}` is another tenant than the one the plan was made for", hint="make the plan again"
-        )
-    target = await read_target(client, sink=sink)
-    if not folder.started:
-        check_fresh(plan, target)
+    if folder.started:
+        target = await _read(client, snapshot, plan, sink)
+    else:
+        target = await check_plan(client, snapshot, plan, sink=sink)
         folder.begin(plan)
     source = inventory_of(snapshot)
     documents = DocumentSource(

@@ -128,15 +128,17 @@ def test_disabled_and_unavailable_stay_off(stage: Stage) -> None:
 
 def test_start_as_source_enables_only_what_was_on(stage: Stage) -> None:
     """`--start as-source`: what was available is switched on last, what was disabled is not."""
-    stage.source.tenant.add_automation(ARMED["webhook"], stage.source.users["ben"])
+    callee = stage.source.tenant.add_automation(ARMED["webhook"], stage.source.users["ben"])
+    caller = document("caller", call_block(1, callee), mode="scheduled", schedules=[DAILY])
+    stage.source.tenant.add_automation(caller, stage.source.users["ben"])
     stage.source.tenant.add_automation(ARMED["triggered"], stage.source.users["ben"], state="disabled")
     stage.backup()
     assert stage.restore("a.qma", "--start", "as-source").code == 0
-    assert stage.target.one("webhook")["state"] == "available"
     assert stage.target.one("triggered")["state"] == "disabled"
-    assert [sighting.how for sighting in stage.target.tenant.armed_while_enabled] == [
-        "POST /api/workflows/automations/{}/actions/enable"
-    ]
+    sightings = stage.target.tenant.armed_while_enabled
+    assert {sighting.how for sighting in sightings} == {"POST /api/workflows/automations/{}/actions/enable"}
+    ids = [stage.target.one("webhook")["id"], stage.target.one("caller")["id"]]
+    assert [sighting.automation_id for sighting in sightings] == ids
 
 
 def test_calls_cycles_and_own_ids_arrive(stage: Stage) -> None:
@@ -527,8 +529,10 @@ def test_stale_plan_is_refused(stage: Stage) -> None:
     plan = stage.folder / "plan.json"
     assert stage.cli("plan", stage.folder / "a.qma", "target", "-o", plan).code == 0
     stage.target.tenant.add_automation(document("somebody's"), stage.target.users["cleo"])
+    assert stage.cli("apply", plan, "--dry-run").code == 7
     ended = stage.cli("apply", plan, "--run", stage.folder / "run")
     assert ended.code == 7
+    assert "`somebody's`" in ended.error["message"]
     assert "is new" in ended.error["message"]
     assert not stage.target.tenant.writes
     assert not (stage.folder / "run").exists()
