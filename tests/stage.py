@@ -104,7 +104,8 @@ class Stage:
             f'oauth = {{ client_id = "{here.bot[0]}", client_secret = "{here.bot[1]}" }}\n'
             f"limits = {{ timeout_seconds = 5 }}\n{extra_source}\n"
             f'[tenants.target]\nurl = "{there.tenant.base_url}"\napi = "{self.api}"\naccess = "{target_access}"\n'
-            f"{credentials}\nlimits = {{ timeout_seconds = 5 }}\n{extra_target}\n",
+            f"{credentials}\n{extra_target}\n"
+            + ("" if "limits" in extra_target else "limits = { timeout_seconds = 5 }\n"),
             encoding="utf-8",
         )
         self.config.chmod(0o600)
