@@ -170,7 +170,9 @@ def _kind(operation: Operation, status: int, tenant: str) -> tuple[type[ApiError
     if status == 403:
         return ForbiddenError, f"`doctor {tenant}` says which rights are missing"
     if status == 404:
-        return MissingError, f"is `url` of `[tenants.{tenant}]` a Qlik tenant?" if operation.shape is Shape.PAGE else ""
+        # Every tenant has its lists and knows itself.
+        always = operation.shape is Shape.PAGE or operation.name in ("tenant.me", "user.me")
+        return MissingError, f"is `url` of `[tenants.{tenant}]` a Qlik tenant?" if always else ""
     if status == 409:
         return ConflictError, ""
     if status == 429 or status >= 500:

@@ -155,7 +155,7 @@ def test_oem_accounts_beside_do_no_harm(opened: Opened) -> None:
     """A table of another kind, even a wrong one, is none of a command's that does not use it."""
     other = '[tenants.partner]\nkind = "oem"\nurl = "https://api.blendr.io/v1"\nnonsense = 1'
     assert opened(other, "[tenants.x]", URL, KEY, head="").endpoint.name == "x"
-    with pytest.raises(UsageError, match="nonsense|no `app_id`"):
+    with pytest.raises(UsageError, match=r"nonsense|no `app_id`"):
         opened(other, name="partner/acme", head="")
 
 
