@@ -63,9 +63,16 @@ def parse_selectors(
     """Selectors from their texts; a value `@FILE` stands for the lines of that file.
 
     Raises:
-        UsageError: a text is no `key=value`, or its key is unknown.
+        UsageError: a text is no `key=value`, its key is unknown, or what is to be included is an empty file.
     """
-    return Selectors(include=tuple(_parse(include, read_lines)), exclude=tuple(_parse(exclude, read_lines)))
+    chosen = Selectors(include=tuple(_parse(include, read_lines)), exclude=tuple(_parse(exclude, read_lines)))
+    named = {one.key for one in chosen.include}
+    for text in include:
+        key = text.partition("=")[0]
+        if key not in named:
+            # Passed over, it would select everything.
+            raise UsageError(f"the file of the selector `{text}` holds no value")
+    return chosen
 
 
 def _parse(texts: Sequence[str], read_lines: Callable[[str], Sequence[str]]) -> Iterable[Selector]:
