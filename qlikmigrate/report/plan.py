@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import asdict
 
@@ -54,8 +54,8 @@ def plan_summary(plan: Plan) -> list[str]:
     return lines
 
 
-def _chosen(plan: Plan, automation: str | None) -> list[Action]:
-    """All actions, or those of one automation, named by id or name.
+def _chosen(plan: Plan, automation: str | None, made: Mapping[int, str]) -> list[Action]:
+    """All actions, or those of one automation, named by id or name. `made`: ids at the target, by action.
 
     Raises:
         UsageError: there is none.
@@ -66,7 +66,8 @@ def _chosen(plan: Plan, automation: str | None) -> list[Action]:
     found = [
         one
         for one in plan.actions
-        if ident in (one.source_id.lower(), (one.target_id or "").lower()) or automation == one.name
+        if ident in (one.source_id.lower(), (one.target_id or "").lower(), made.get(one.seq, "").lower())
+        or automation == one.name
     ]
     if not found:
         raise UsageError(f"no automation in the plan: `{automation}`", hint="`show` without it lists them")
@@ -75,7 +76,7 @@ def _chosen(plan: Plan, automation: str | None) -> list[Action]:
 
 def describe_plan(plan: Plan, automation: str | None) -> Iterator[Row]:
     """A saved plan, or what it does with one automation (id or name)."""
-    chosen = _chosen(plan, automation)
+    chosen = _chosen(plan, automation, {})
     if automation is None:
         head = {
             "kind": "plan", "archive": plan.archive.path, "target": plan.target.name, "created_at": plan.created_at,
@@ -99,7 +100,9 @@ def describe_run(folder: RunFolder, automation: str | None) -> Iterator[Row]:
     """How far a run has come, or what it did with one automation (id or name)."""
     plan = folder.plan()
     state = read_state(folder.journal_path)
-    chosen = _chosen(plan, automation)
+    done_by_seq = {one.seq: state.objects[str(one.seq)] for one in plan.actions if str(one.seq) in state.objects}
+    made = {seq: done.target_id for seq, done in done_by_seq.items() if done.target_id}
+    chosen = _chosen(plan, automation, made)
     if automation is None:
         words = "finished" if state.finished else "begun" if state.started else "not begun"
         yield (
@@ -107,7 +110,7 @@ def describe_run(folder: RunFolder, automation: str | None) -> Iterator[Row]:
             f"run {folder.path.name}: {words}; {plan.archive.path} → `{plan.target.name}`",
         )
     for action in chosen:
-        done = state.objects.get(str(action.seq))
+        done = done_by_seq.get(action.seq)
         steps = [step.value for step in done.steps] if done else []
         row, text = _action_row(action)
         row |= {"done": steps, "target_id": (done.target_id if done else None) or action.target_id}
