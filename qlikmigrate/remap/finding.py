@@ -23,6 +23,8 @@ CODES = {
     "host-in-prose": "a host of the source tenant in a comment, help text or sample payload",
     "foreign-host": "a host of a third tenant",
     "mail-address": "an e-mail address",
+    "secret-in-workspace": "a text that looks like a secret; the value is never shown",
+    "name-reference": "the name of a space, connection or app where a block or script takes a name",
     "value-missing": "`@@KEY@@` without a value in the mapping's `[values]`",
 }
 

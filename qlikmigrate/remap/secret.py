@@ -1,0 +1,181 @@
+"""Finds the secrets that people typed into a document, by path and kind. No finding holds a value.
+
+A quick look for words and beginnings that go with secrets comes first, so that most documents cost next to nothing;
+then only blocks with such a place in them are read. A secret whose name is spelled with JSON escapes is missed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from qlikmigrate.kernel.event import Severity
+from qlikmigrate.model.document import Path
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.snapshot import Snapshot
+from qlikmigrate.remap import reference
+from qlikmigrate.remap.finding import Finding
+from qlikmigrate.remap.position import path_text
+from qlikmigrate.remap.record import Region
+from qlikmigrate.remap.region import regions
+from qlikmigrate.remap.secret_rule import MASK, WORDS, Secret, mask, secrets_of
+
+__all__ = ["CODE", "MASK", "find_secrets", "mask", "token_hashes", "with_secrets"]
+
+CODE = "secret-in-workspace"
+# Findings that say what stands in a text and is nobody's.
+_TELLING = ("unknown-id", "mail-address")
+_HINT = "put it into a connection or let the automation fetch it, and renew it: who can read the archive can read it"
+# Words that stand in one run of letters, digits, hyphens and underscores are looked for in all runs at once; of others
+# a run that goes with them is.
+_RUN_WORDS = tuple(word for word in WORDS if re.fullmatch(r"[\w-]+", word))
+_ANY_RUN_WORD = re.compile(b"|".join(re.escape(word.encode()) for word in _RUN_WORDS))
+_OTHER_WORDS = tuple((word, re.findall(r"[a-z0-9_-]+", word)[0].encode()) for word in WORDS if word not in _RUN_WORDS)
+_SHAPED_SIZES = frozenset(range(34, 39))
+_SHAPED_RUN = re.compile(rb"(?:ac|sk)[0-9a-z]{32}|[\w-]{35}|[0-9a-z]{32}-us[0-9]{1,2}")
+_SHAPES = re.compile(rb"\b(?:AC|SK)[a-z0-9]{32}\b|\b\d{8,10}:[\w-]{35}|[0-9a-z]{32}-us[0-9]{1,2}")
+_IN_URL = re.compile(rb"://[^\s/:@\"'<>{}?#]*:[^\s/@\"'<>{}]{3,}@")
+_NAME_MEMBERS = ("key", "name", "id", "label", "displayName")
+# No key of the format itself is that long.
+_LONG_KEY = 20
+_VALUE_MEMBERS = frozenset({"value", "values", "object", "default", "defaultValue"})
+
+
+def find_secrets(raw: bytes, known_token_hashes: Collection[str] = ()) -> tuple[Finding, ...]:
+    """The secrets in an automation's document, or in a bare workspace, in document order; one for each in a string.
+
+    `known_token_hashes`: SHA-256, in hex, of execution tokens (`token_hashes`), which are found wherever they stand.
+
+    Raises:
+        ValueError: `raw` is no JSON object in UTF-8.
+    """
+    return tuple(finding for finding, _ in _found(raw, known_token_hashes))
+
+
+def with_secrets(
+    findings: Collection[Finding], raw: bytes, known_token_hashes: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """`findings` of the document `raw`, then those of `find_secrets`, without any that would tell a part of a secret.
+
+    A part of one may look like an unknown id or an e-mail address: `https://user:password@host`. The secret's own
+    finding stands in for it.
+    """
+    secrets: list[Finding] = []
+    values: dict[str, list[str]] = {}
+    for finding, value in _found(raw, known_token_hashes):
+        secrets.append(finding)
+        values.setdefault(finding.path, []).append(value)
+    kept = [one for one in findings if one.code not in _TELLING or not _tells(one.source_id, values.get(one.path, ()))]
+    return (*kept, *secrets)
+
+
+def _tells(said: str, values: Collection[str]) -> bool:
+    # What comes before the @ may be the end of a password.
+    local = said.partition("@")[0]
+    return any(said in value or ("@" in said and value.endswith(local)) for value in values)
+
+
+def token_hashes(snapshot: Snapshot) -> frozenset[str]:
+    """The hashes of execution tokens that stayed when they were cut out of a snapshot's automations.
+
+    Raises:
+        CorruptError: a document is damaged.
+    """
+    documents = (snapshot.detail(Kind.AUTOMATION, ident) for ident in snapshot.ids(Kind.AUTOMATION))
+    return frozenset(cut.sha256 for one in documents for cut in one.cuts if cut.sha256)
+
+
+def _found(raw: bytes, known_hashes: Collection[str]) -> Iterator[tuple[Finding, str]]:
+    """Each finding, and the value it must not tell."""
+    words, at = _places(raw)
+    if not at and not known_hashes:
+        return
+    text = raw.decode("utf-8")
+    if len(text) != len(raw):
+        at = _in_characters(raw, at)
+    for region in regions(text):
+        if not known_hashes and not _holds(at, region):
+            continue
+        value = _value(text, region)
+        name = value.get("name") if region.block_index is not None and isinstance(value, dict) else ""
+        block_name = name if isinstance(name, str) else ""
+        for path, here, secret in _walk(value, block_name, known_hashes, words):
+            whole = path_text(tuple(mask(part) if isinstance(part, str) else part for part in (*region.prefix, *path)))
+            yield _finding(whole, mask(block_name), secret), here[secret.start : secret.end]
+
+
+def _finding(path: str, block_name: str, secret: Secret) -> Finding:
+    return Finding(
+        code=CODE, severity=Severity.WARNING, path=path, block_name=block_name, message=f"looks like: {secret.kind}",
+        hint=_HINT,
+    )  # fmt: skip
+
+
+def _places(raw: bytes) -> tuple[list[str], list[int]]:
+    """The words of secrets that the document holds, and where they and what looks like one of itself stand."""
+    runs = reference.runs(reference.folded(raw))
+    joined = b" ".join([run for run in runs if len(run) != 36 or run[8] != 45])
+    words = []
+    if _ANY_RUN_WORD.search(joined):
+        words = [word for word in _RUN_WORDS if word.encode() in joined]
+    low = raw.lower()
+    words += [word for word, run in _OTHER_WORDS if run in runs and word.encode() in low]
+    if b"Q~" in raw:
+        words.append("q~")
+    at = {place for word in words for place in reference.occurrences(low, word.encode())}
+    if b"@" in raw:
+        at.update(match.start() for match in _IN_URL.finditer(raw))
+    if any(len(run) in _SHAPED_SIZES and _SHAPED_RUN.fullmatch(run) for run in runs):
+        at.update(match.start() for match in _SHAPES.finditer(raw))
+    return words, sorted(at)
+
+
+def _in_characters(raw: bytes, at: list[int]) -> list[int]:
+    found = []
+    done, place = 0, 0
+    for one in at:
+        place += len(raw[done:one].decode("utf-8", "ignore"))
+        done = one
+        found.append(place)
+    return found
+
+
+def _holds(at: list[int], region: Region) -> bool:
+    place = bisect_left(at, region.start)
+    return place < len(at) and at[place] < region.end
+
+
+def _value(text: str, region: Region) -> Any:
+    part = text[region.start : region.end]
+    try:
+        return json.loads(part, strict=False)
+    except RecursionError:
+        # Nested deeper than a parser goes: taken as one text, escapes and all.
+        return part
+
+
+def _walk(
+    top: Any, block_name: str, known_hashes: Collection[str], words: Collection[str]
+) -> Iterator[tuple[Path, str, Secret]]:
+    """Every secret of a value, with the string that holds it, in document order."""
+    stack: list[tuple[Path, Any, str]] = [((), top, "")]
+    while stack:
+        path, here, name = stack.pop()
+        if isinstance(here, str):
+            for secret in secrets_of(here, name, known_hashes, words):
+                yield path, here, secret
+        elif isinstance(here, Mapping):
+            named = next((text for key in _NAME_MEMBERS if isinstance(text := here.get(key), str) and text), "")
+            # What a variable is set to is called like the variable, which is the block's name.
+            if len(path) == 2 and path[0] == "operations":
+                named = block_name
+            for key, item in reversed(list(here.items())):
+                if isinstance(item, str | dict | list) and item:
+                    stack.append(((*path, key), item, named if key in _VALUE_MEMBERS else key))
+                for secret in secrets_of(key, "", known_hashes, words) if len(key) > _LONG_KEY else ():
+                    yield (*path, key), key, secret
+        elif isinstance(here, list):
+            stack += [((*path, index), item, "") for index, item in reversed(list(enumerate(here)))]
