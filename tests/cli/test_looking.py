@@ -120,7 +120,8 @@ def test_show_plan_and_run(archive: Path, stage: Stage) -> None:
     assert all(item["done"] for item in items[1:])
     made = stage.target.one("single")["id"]
     assert [item["target_id"] for item in stage.cli("show", place, made).of("item")] == [made]
-    assert stage.cli("show", stage.folder).code == 10
+    (stage.folder / "empty").mkdir()
+    assert stage.cli("show", stage.folder / "empty").code == 10
     assert stage.cli("show", stage.config).code == 13
     plan.write_text('{"format": "qlikmigrate-plan", "format_version": 99}')
     newer_plan = stage.cli("show", plan)
