@@ -23,9 +23,9 @@ from qlikmigrate.model.document import Part
 from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest, Scope
-from qlikmigrate.model.secret_text import may_hold_secrets, secrets_in
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import SnapshotWriter
+from qlikmigrate.remap.secret import has_secrets
 
 _ROUNDS = 3
 
@@ -283,7 +283,7 @@ class _Collector:
         workspace = value.get("workspace")
         # An empty object may come back as an empty list.
         self._mark(self._bare, key, not isinstance(workspace, Mapping | list))
-        self._mark(self._with_secrets, key, may_hold_secrets(answer.raw) and any(True for _ in secrets_in(workspace)))
+        self._mark(self._with_secrets, key, has_secrets(answer.raw))
 
     @staticmethod
     def _mark(marked: set[str], key: str, applies: bool) -> None:

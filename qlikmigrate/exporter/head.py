@@ -77,7 +77,8 @@ class Head:
                 "secret-in-workspace",
                 Severity.WARNING,
                 f"texts that look like secrets stand in the workspaces of {len(with_secrets)} automations",
-                hint="keep the archive where only those may read it who may read these secrets",
+                where=", ".join(sorted(with_secrets)),
+                hint="`qlikmigrate scan` says where; keep the archive where only those may read who may read them",
             )
         restorable = Restorable.FULL
         if bare:
