@@ -67,7 +67,7 @@ def command(name: str, summary: str) -> Callable[[Command], click.Command]:
             on_error: str,
             **rest: Any,
         ) -> None:
-            bars = not no_progress and (as_json or (sys.stderr.isatty() and not quiet))
+            bars = not no_progress and (as_json or (sys.stderr.isatty() and not quiet and not verbose))
             session = Session(
                 command=name,
                 output=Output(json=as_json, quiet=quiet, verbose=verbose, bars=bars),

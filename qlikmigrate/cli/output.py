@@ -18,6 +18,7 @@ from qlikmigrate.kernel.event import Event, Log, Outcome, Problem, Progress, Sev
 
 FORMAT_VERSION = "1.0"
 _PROGRESS_EVERY_S = 0.5
+_BAR_AFTER_S = 0.3
 _ROWS_AT_MOST = 50
 
 Row = tuple[Mapping[str, Any], str]
@@ -188,7 +189,13 @@ class Output:
             self.clear()
             self._phase = event.phase
             self._bar = tqdm(
-                total=event.total, desc=event.phase, unit="", leave=False, file=sys.stderr, dynamic_ncols=True
+                total=event.total,
+                desc=event.phase,
+                unit="",
+                leave=False,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                delay=_BAR_AFTER_S,
             )
         self._bar.total = event.total
         self._bar.update(event.done - self._bar.n)
