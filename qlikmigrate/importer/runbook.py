@@ -61,6 +61,9 @@ def tasks_of(
     for problem in problems:
         if problem.code not in _BY_PERSON or problem.severity is Severity.ERROR:
             continue
+        if "].displayValue" in problem.where:
+            # The label of a value that is on the list itself.
+            continue
         subject = problem.where.removeprefix("automation ").split(":", 1)[0].split(" ", 1)[0]
         found = by_source.get(subject)
         if found is None or found.verb not in (Verb.CREATE, Verb.UPDATE):
