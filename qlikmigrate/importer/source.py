@@ -71,7 +71,7 @@ def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -
     wanted = {one.id for one in chosen}
     if with_calls:
         wanted = _with_calls(wanted, found)
-    if not wanted:
+    if selectors and not wanted:
         raise UsageError("the selection is empty", hint="`qlikmigrate list ARCHIVE` shows what it holds")
     return Source(
         snapshot=snapshot,

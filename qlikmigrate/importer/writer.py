@@ -11,7 +11,15 @@ from attrs import define
 
 from qlikmigrate.api.answer import Answer
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.error import ApiError, ConflictError, ForbiddenError, MissingError, OutcomeUnknownError
+from qlikmigrate.api.error import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    MissingError,
+    OutcomeUnknownError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.document_source import DocumentSource
 from qlikmigrate.importer.journal import Journal
@@ -27,6 +35,7 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.schedule import is_armed
 
 _MAX_CREATES = 3
+_GIVE_UP_AFTER = 3
 
 
 class ObjectError(Exception):
@@ -83,6 +92,7 @@ class Writer:
         self._server = _ServerClock(clock)
         self._before = before
         self._tries: dict[str, int] = {}
+        self._unreachable_in_a_row = 0
         self.faces: dict[int, Face] = {}
         self.problems: list[Problem] = []
 
@@ -116,12 +126,23 @@ class Writer:
                     await self._simple(action, step, "automation.disable", None)
                 case Step.ENABLE:
                     await self._simple(action, step, "automation.enable", None)
+            self._unreachable_in_a_row = 0
         except ApiError as error:
             self._journal.fail(str(action.seq), error.code, in_doubt=isinstance(error, OutcomeUnknownError))
+            self._give_up_on(error)
             raise ObjectError(error.code, error.message) from None
         except ObjectError as error:
             self._journal.fail(str(action.seq), error.code, in_doubt=error.code == "create-ambiguous")
             raise
+
+    def _give_up_on(self, error: ApiError) -> None:
+        """Where it is the tenant or the identity that fails, and not the object, the run stops; it can be resumed."""
+        if isinstance(error, UnauthorizedError) and error.status == 401:
+            raise error
+        if isinstance(error, UnreachableError):
+            self._unreachable_in_a_row += 1
+            if self._unreachable_in_a_row >= _GIVE_UP_AFTER:
+                raise error
 
     def _id_of(self, action: Action) -> str:
         return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""

@@ -18,7 +18,7 @@ from stage import (
     text_block,
 )
 
-from qlikmigrate.sandbox import CloudTenant
+from qlikmigrate.sandbox import CloudTenant, Fault, ResetBefore, Status
 
 
 def actions(tenant: CloudTenant, ident: str) -> list[str]:
@@ -520,6 +520,34 @@ def test_changed_while_writing_is_not_overwritten(stage: Stage) -> None:
     assert ended.automations == {"selected": 2, "updated": 1, "failed": 1}
     assert "changed-meanwhile" in ended.codes()
     assert stage.target.one("a")["workspace"]["blocks"][1]["inputs"][0]["value"] == "just now"
+
+
+def test_revoked_identity_stops_the_run_resumable(stage: Stage) -> None:
+    """401 on a write is no object's fault: the run stops with 20, and goes on when the key works again."""
+    for name in ("a", "b", "c"):
+        stage.source.tenant.add_automation(document(name), stage.source.users["ben"])
+    stage.backup()
+    stage.target.tenant.faults.append(Fault(effect=Status(code=401), method="POST", path="*/automations", times=None))
+    assert stage.restore(run="run").code == 20
+    stage.target.tenant.faults.clear()
+    assert stage.restore("a.qma", "--resume", run="run").automations == {"selected": 3, "created": 3}
+
+
+def test_gone_host_stops_the_run_resumable(stage: Stage) -> None:
+    """The server is unplugged mid-way: the run ends with 1 and can be resumed."""
+    for name in ("a", "b", "c", "d", "e"):
+        stage.source.tenant.add_automation(document(name), stage.source.users["ben"])
+    stage.backup()
+    stage.target.tenant.faults.append(Fault(effect=ResetBefore(), path="*/automations*", nth=4, times=None))
+    assert stage.restore(run="run").code in (1, 3)
+    stage.target.tenant.faults.clear()
+    assert stage.restore("a.qma", "--resume", run="run").automations == {"selected": 5, "created": 5}
+
+
+def test_empty_tenant_is_cloned_to_nothing(stage: Stage) -> None:
+    """An empty tenant is no error: backup and clone end with 0."""
+    assert stage.backup().code == 0
+    assert stage.cli("clone", "source", "target", "--run", stage.folder / "r").code == 0
 
 
 def test_stale_plan_is_refused(stage: Stage) -> None:
