@@ -29,6 +29,7 @@ COMMANDS = {
     "list": "look",
     "show": "look",
     "cat": "look",
+    "scan": "scan",
     "verify": "verify",
     "mapping": "mapping",
     "plan": "plan",

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from qlikmigrate import __version__
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.comparison import face_of
+from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, MappedRow, Plan, PlanOptions, SameTenant, TargetRef
 from qlikmigrate.importer.planner import Draft, PlanInput, decide, draft_of
@@ -27,8 +28,10 @@ from qlikmigrate.model.snapshot import Snapshot, parse
 from qlikmigrate.remap.mapping import Mapping as IdMapping
 from qlikmigrate.remap.mapping_file import MappingFile
 from qlikmigrate.remap.matching import Contents, contested, match
+from qlikmigrate.remap.name_reference import find_names, name_index
 from qlikmigrate.remap.rewrite import rewrite
 from qlikmigrate.remap.rewriting import Rewriting
+from qlikmigrate.remap.secret import with_secrets
 
 
 @frozen(kw_only=True)
@@ -85,13 +88,14 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
         if (found := target.inventory.get(Kind.AUTOMATION, mapping.target_of(Kind.AUTOMATION, one.entity.id)))
     ]
     faces = await read_faces(client, counterparts, sink=sink)
+    catalogue = await read_catalogue(client, source, mapping)
     given = PlanInput(
         source=source,
         target=target,
         mapping=mapping,
         ledger=ledger,
         options=options,
-        drafts=_drafts(source, target, mapping, sink),
+        drafts=_drafts(source, target, mapping, catalogue, sink),
         faces=faces,
         fallback_owner=fallback,
     )
@@ -99,9 +103,9 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     if decided.renewed:
         # References to what is made anew go to the new one, so everything is drafted once more.
         mapping = _renewed(mapping, decided.renewed)
-        given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, sink))
+        given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, catalogue, sink))
         decided = decide(evolve(given, options=evolve(options)))
-    problems = decided.problems
+    problems = (*decided.problems, *catalogue.problems)
     if facts.id == manifest.tenant.id and options.same_tenant is None:
         problems = (_same_tenant(facts), *problems)
     return Plan(
@@ -208,11 +212,20 @@ async def _contents(
     return Contents(source=here, target=there.get)
 
 
-def _drafts(source: Source, target: Target, mapping: IdMapping, sink: Sink) -> dict[str, Draft]:
-    rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
+def _drafts(
+    source: Source, target: Target, mapping: IdMapping, catalogue: ConnectorCatalogue, sink: Sink
+) -> dict[str, Draft]:
+    # What connectors publish changes findings only: applying the plan writes the same without reading them again.
+    rewriting = Rewriting(
+        source=source.inventory, target=target.inventory, mapping=mapping, published=catalogue.published
+    )
+    names = name_index(source.inventory, mapping)
     drafts: dict[str, Draft] = {}
     for ident in source.automations:
-        rewritten = rewrite(source.snapshot.detail(Kind.AUTOMATION, ident).raw, rewriting)
+        raw = source.snapshot.detail(Kind.AUTOMATION, ident).raw
+        rewritten = rewrite(raw, rewriting)
+        findings = with_secrets((*rewritten.findings, *find_names(raw, names)), raw, source.token_hashes)
+        rewritten = evolve(rewritten, findings=findings)
         drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), f"automation {ident}")
         sink(Progress(phase="rewrite", done=len(drafts), total=len(source.automations)))
     return drafts

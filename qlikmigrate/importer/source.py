@@ -30,11 +30,15 @@ class SourceAutomation:
 
 @frozen(kw_only=True)
 class Source:
-    """What a restore works on. `automations`: the selected ones by id, in id order."""
+    """What a restore works on. `automations`: the selected ones by id, in id order.
+
+    `token_hashes`: SHA-256 of the execution tokens of all automations of the archive, so that who embeds one is found.
+    """
 
     snapshot: Snapshot
     inventory: Inventory = field(repr=False)
     automations: Mapping[str, SourceAutomation] = field(repr=False)
+    token_hashes: frozenset[str] = field(default=frozenset(), repr=False)
 
     def needed(self) -> set[tuple[Kind, str]]:
         """Everything the selection uses: problems of other objects are none of this restore's."""
@@ -60,8 +64,11 @@ def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -
     """
     inventory = inventory_of(snapshot)
     found: dict[str, SourceAutomation] = {}
+    hashes: set[str] = set()
     for ident in snapshot.ids(Kind.AUTOMATION):
-        value = parse(snapshot.detail(Kind.AUTOMATION, ident).raw)
+        document = snapshot.detail(Kind.AUTOMATION, ident)
+        hashes.update(cut.sha256 for cut in document.cuts if cut.sha256)
+        value = parse(document.raw)
         if not isinstance(value, Mapping):
             raise CorruptError(f"automation {ident} of the archive is no object")
         found[ident] = _read(value, inventory.get(Kind.AUTOMATION, ident))
@@ -77,6 +84,7 @@ def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -
         snapshot=snapshot,
         inventory=inventory,
         automations={ident: found[ident] for ident in sorted(wanted)},
+        token_hashes=frozenset(hashes),
     )
 
 

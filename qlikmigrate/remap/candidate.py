@@ -52,7 +52,7 @@ def _places(raw: bytes, rewriting: Rewriting) -> Iterator[int]:
         connector = match.group(1)
         if connector is None or not _is_settled(rewriting, connector.decode()):
             yield match.start()
-    if rewriting.published is not None:
+    if rewriting.published:
         for match in _CATALOGUE_GUID.finditer(raw):
             if match.group(1).decode().lower() not in rewriting.catalogue:
                 yield match.start()

@@ -6,6 +6,7 @@ then only blocks with such a place in them are read. A secret whose name is spel
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from bisect import bisect_left
@@ -15,16 +16,14 @@ from typing import Any
 
 from qlikmigrate.kernel.event import Severity
 from qlikmigrate.model.document import Path
-from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.snapshot import Snapshot
 from qlikmigrate.remap import reference
 from qlikmigrate.remap.finding import Finding
 from qlikmigrate.remap.position import path_text
 from qlikmigrate.remap.record import Region
 from qlikmigrate.remap.region import regions
-from qlikmigrate.remap.secret_rule import MASK, WORDS, Secret, mask, secrets_of
+from qlikmigrate.remap.secret_rule import MASK, TOKEN_SIZES, WORDS, Secret, mask, secrets_of
 
-__all__ = ["CODE", "MASK", "find_secrets", "has_secrets", "mask", "token_hashes", "with_secrets"]
+__all__ = ["CODE", "MASK", "find_secrets", "has_secrets", "mask", "with_secrets"]
 
 CODE = "secret-in-workspace"
 # Findings that say what stands in a text and is nobody's.
@@ -34,6 +33,9 @@ _HINT = "put it into a connection or let the automation fetch it, and renew it: 
 _STARTS = tuple((word, re.findall(r"[a-z0-9_-]+", word)[0].encode()) for word in WORDS if word != "q~")
 _ANY_START = re.compile(b"|".join(sorted({re.escape(start) for _, start in _STARTS})))
 _RUN_WORDS = frozenset(word for word, start in _STARTS if word.encode() == start)
+_TOKEN_BYTES = bytes(
+    byte if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-") else 32 for byte in range(256)
+)
 _SHAPED_RUN = re.compile(rb"(?:ac|sk)[0-9a-z]{32}|[\w-]{35}|[0-9a-z]{32}-us[0-9]{1,2}")
 _SHAPES = re.compile(rb"\b(?:AC|SK)[a-z0-9]{32}\b|\b\d{8,10}:[\w-]{35}|[0-9a-z]{32}-us[0-9]{1,2}")
 _IN_URL = re.compile(rb"://[^\s/:@\"'<>{}?#]*:[^\s/@\"'<>{}]{3,}@")
@@ -46,7 +48,7 @@ _VALUE_MEMBERS = frozenset({"value", "values", "object", "default", "defaultValu
 def find_secrets(raw: bytes, known_token_hashes: Collection[str] = ()) -> tuple[Finding, ...]:
     """The secrets in an automation's document, or in a bare workspace, in document order; one for each in a string.
 
-    `known_token_hashes`: SHA-256, in hex, of execution tokens (`token_hashes`), which are found wherever they stand.
+    `known_token_hashes`: SHA-256, in hex, of execution tokens, which are found wherever they stand.
 
     Raises:
         ValueError: `raw` is no JSON object in UTF-8.
@@ -86,26 +88,16 @@ def _tells(said: str, values: Collection[str]) -> bool:
     return any(said in value or ("@" in said and value.endswith(local)) for value in values)
 
 
-def token_hashes(snapshot: Snapshot) -> frozenset[str]:
-    """The hashes of execution tokens that stayed when they were cut out of a snapshot's automations.
-
-    Raises:
-        CorruptError: a document is damaged.
-    """
-    documents = (snapshot.detail(Kind.AUTOMATION, ident) for ident in snapshot.ids(Kind.AUTOMATION))
-    return frozenset(cut.sha256 for one in documents for cut in one.cuts if cut.sha256)
-
-
 def _found(raw: bytes, known_hashes: Collection[str]) -> Iterator[tuple[Finding, str]]:
     """Each finding, and the value it must not tell."""
-    words, at = _places(raw)
-    if not at and not known_hashes:
+    words, at = _places(raw, known_hashes)
+    if not at:
         return
     text = raw.decode("utf-8")
     if len(text) != len(raw):
         at = _in_characters(raw, at)
     for region in regions(text):
-        if not known_hashes and not _holds(at, region):
+        if not _holds(at, region):
             continue
         value = _value(text, region)
         name = value.get("name") if region.block_index is not None and isinstance(value, dict) else ""
@@ -122,7 +114,7 @@ def _finding(path: str, block_name: str, secret: Secret) -> Finding:
     )  # fmt: skip
 
 
-def _places(raw: bytes) -> tuple[list[str], list[int]]:
+def _places(raw: bytes, known_hashes: Collection[str] = ()) -> tuple[list[str], list[int]]:
     """The words of secrets that the document holds, and where they and what looks like one of itself stand."""
     runs = reference.runs(reference.folded(raw))
     # Guids hold no word, and are most of what a document does not share with others.
@@ -140,7 +132,18 @@ def _places(raw: bytes) -> tuple[list[str], list[int]]:
         at.update(match.start() for match in _IN_URL.finditer(raw))
     if any(len(run) < 39 and _SHAPED_RUN.fullmatch(run) for run in shaped):
         at.update(match.start() for match in _SHAPES.finditer(raw))
+    if known_hashes:
+        at.update(_known_places(raw, known_hashes))
     return [word for word in WORDS if word in words], sorted(at)
+
+
+def _known_places(raw: bytes, known_hashes: Collection[str]) -> Iterator[int]:
+    for run in set(raw.translate(_TOKEN_BYTES).split()):
+        if len(run) >= TOKEN_SIZES[0] and (len(run) != 36 or run[8] != 45):
+            # An escape before the token seems to be its first letter.
+            for token in (run, run[1:]) if run[0] in b"bfnrt" else (run,):
+                if len(token) <= TOKEN_SIZES[1] and hashlib.sha256(token).hexdigest() in known_hashes:
+                    yield from reference.occurrences(raw, token)
 
 
 @lru_cache(maxsize=50_000)

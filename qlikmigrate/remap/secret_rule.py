@@ -108,6 +108,8 @@ _PLACEHOLDER = re.compile(
 _WORD = re.compile(r"[A-Za-z]+(?:[-_. ][A-Za-z]+)*")
 _SAYS_SO = re.compile(r"pass|secret|token|key|auth|credential|pwd|name|field|value|param|header|bearer|type|user", re.I)
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# How long an execution token may be. Observed: 64; wider, because no page says so.
+TOKEN_SIZES = (16, 200)
 _TOKEN_RUN = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_-]{16,200}(?![0-9A-Za-z_-])")
 
 
