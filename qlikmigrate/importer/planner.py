@@ -100,7 +100,7 @@ class _Planner:
         entity = one.entity
         row = given.mapping.row_of(Kind.AUTOMATION, entity.id)
         base = Action(seq=0, verb=Verb.SKIP, source_id=entity.id, name=entity.name, armed=one.armed)
-        if row is not None and row.decision in (Decision.DROP, Decision.NULL, Decision.KEEP) and row.target_id is None:
+        if row is not None and row.decision is Decision.DROP:
             return evolve(base, code="mapping", reason=f"the mapping says `{row.decision}`")
         if row is not None and row.rule == "ambiguous":
             return evolve(base, code="ambiguous-match", reason="more than one counterpart is possible")

@@ -97,12 +97,15 @@ class Mapping:
         return (row for row in self.of(kind) if row.target_id is None and row.decision is Decision.MAP)
 
     def with_targets(self, pairs: Iterable[tuple[Kind, str, str]], *, rule: str = CREATED) -> Mapping:
-        """The mapping once objects exist: `pairs` are (kind, source id, target id)."""
+        """The mapping once objects exist: `pairs` are (kind, source id, target id).
+
+        A decision other than `map` is about references and stays, whatever becomes of the object itself.
+        """
         known = {(kind, source_id.lower()): (source_id, target_id) for kind, source_id, target_id in pairs}
         rows = []
         for row in self.rows:
             found = known.pop((row.kind, row.source.id.lower()), None)
-            if found is None:
+            if found is None or row.decision is not Decision.MAP:
                 rows.append(row)
             else:
                 name = row.target_name or row.source.name

@@ -17,6 +17,7 @@ from qlikmigrate.model.manifest import Manifest
 from qlikmigrate.model.schedule import is_armed, real_schedule
 from qlikmigrate.model.snapshot import Snapshot, inventory_of, parse
 from qlikmigrate.model.workspace import automations_called, blocks, connections_used
+from qlikmigrate.remap.secret import mask
 
 # What a machine gets, and the same as one line for people.
 Row = tuple[dict[str, Any], str]
@@ -147,15 +148,15 @@ def describe_automation(snapshot: Snapshot, one: Entity) -> Iterator[Row]:
         found = inventory.get(Kind.CONNECTION, use.value)
         name = found.name if found else "unknown"
         yield (
-            {"kind": "connection", "id": use.value, "name": name, "block": use.block_name},
-            f"{'uses':14} {name} ({use.value}) in block `{use.block_name}`",
+            {"kind": "connection", "id": use.value, "name": name, "block": mask(use.block_name)},
+            f"{'uses':14} {name} ({use.value}) in block `{mask(use.block_name)}`",
         )
     for use in automations_called(value):
         found = inventory.get(Kind.AUTOMATION, use.value)
         name = found.name if found else "unknown"
         yield (
-            {"kind": "call", "id": use.value, "name": name, "block": use.block_name},
-            f"{'calls':14} {name} ({use.value}) in block `{use.block_name}`",
+            {"kind": "call", "id": use.value, "name": name, "block": mask(use.block_name)},
+            f"{'calls':14} {name} ({use.value}) in block `{mask(use.block_name)}`",
         )
 
 
