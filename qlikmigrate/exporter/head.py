@@ -21,6 +21,7 @@ from qlikmigrate.model.selection import Selectors
 # Roles that see every automation of a tenant. Source: openapi/workflows-automations.json, `listAll`.
 _WIDE_ROLES = frozenset({"TenantAdmin", "AnalyticsAdmin"})
 _WIDE_SCOPE = "admin.automations"
+_NAMED_AT_MOST = 50
 
 
 def scope_of(me: Mapping[str, Any], client: CloudClient) -> Scope:
@@ -77,7 +78,7 @@ class Head:
                 "secret-in-workspace",
                 Severity.WARNING,
                 f"texts that look like secrets stand in the workspaces of {len(with_secrets)} automations",
-                where=", ".join(sorted(with_secrets)),
+                where=_listed(with_secrets),
                 hint="`qlikmigrate scan` says where; keep the archive where only those may read who may read them",
             )
         restorable = Restorable.FULL
@@ -99,6 +100,12 @@ class Head:
             missing=tuple(census.missing()),
             problems=tuple(sorted(record.problems, key=lambda one: (one.code, one.where, one.message))),
         )
+
+
+def _listed(idents: Collection[str]) -> str:
+    shown = sorted(idents)[:_NAMED_AT_MOST]
+    left = len(idents) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 def _tell_losses(record: Record, census: Census) -> None:
