@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from remap_tenants import one, source, target
@@ -173,3 +175,38 @@ to = ""
     assert mapping.mail_domains == {"acme.example": "acme-dr.example"}
     assert mapping.rewrite_code is True
     assert parse(text).literal_values() == {"BUCKET": "dr"}
+
+
+def test_values_lists_and_re_runs(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`[values]` from text, environment and file; `--ids`; `--unmatched`; own lines and comments outlive a re-run."""
+    tenant, users = stage.source.tenant, stage.source.users
+    app, there = "0beb6795-2072-4f0c-9043-3b2aff6123af", "9d2125ab-2072-4f0c-9043-3b2aff6123af"
+    lonely = tenant.add_user("corp\\dan", "Dan", "dan@example.com")
+    tenant.add_automation(document("a", text_block(1, f"@@BUCKET@@/@@TOKEN@@/@@CERT@@ {app}")), users["ben"])
+    tenant.add_automation(document("b"), lonely)
+    monkeypatch.setenv("DR_TOKEN", "env-7f3a")
+    (stage.folder / "cert.txt").write_text("file-91\n", encoding="utf-8")
+    (stage.folder / "ids.csv").write_text(f"kind,source_id,target_id\nitem,{app},{there}\n", encoding="utf-8")
+    mapping = stage.folder / "mapping.toml"
+    mine = '[values]  # mine\nBUCKET = "dr"\nTOKEN = { env = "DR_TOKEN" }\nCERT = { file = "cert.txt" }\n'
+    mapping.write_text(mine, encoding="utf-8")
+    archive, unmatched = stage.folder / "a.qma", stage.folder / "open.csv"
+    assert stage.backup().code == 0
+    words = ("mapping", archive, "target", "-o", mapping, "--ids", stage.folder / "ids.csv", "--unmatched", unmatched)
+    assert stage.cli(*words).code == 0
+    first = mapping.read_text(encoding="utf-8")
+    assert first.startswith(mine)
+    assert unmatched.read_text(encoding="utf-8").splitlines()[1:] == [f"user,{lonely},Dan,"]
+    assert stage.cli(*words).code == 0
+    assert mapping.read_text(encoding="utf-8") == first
+    ended = stage.restore("a.qma", "--mapping", str(mapping), "--fallback-owner", "ben@example.com", run="run")
+    assert ended.code == 0, ended.error
+    assert stage.target.one("a")["workspace"]["blocks"][1]["inputs"][0]["value"] == f"dr/env-7f3a/file-91 {there}"
+    kept = [path for path in (stage.folder / "run").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if b"env-7f3a" in path.read_bytes()]
+    assert "env-7f3a" not in json.dumps(ended.lines)
+    mapping.write_text(first.replace('BUCKET = "dr"\n', ""), encoding="utf-8")
+    refused = stage.cli("plan", archive, "target", "--mapping", mapping, "--fallback-owner", "ben@example.com")
+    assert refused.code == 6
+    assert "value-missing" in refused.codes()
