@@ -62,13 +62,13 @@ def _rewriting(connections: set[str], size: int) -> Rewriting:
 
 
 def _best_s(rounds: int, *works: Callable[[], object]) -> list[float]:
-    """The best time of each, taken in turns so that a busy moment of the machine meets all of them."""
+    """The best processor time of each, taken in turns so that a busy moment of the machine meets all of them."""
     best = [float("inf")] * len(works)
     for _ in range(rounds):
         for place, work in enumerate(works):
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            best[place] = min(best[place], time.perf_counter() - start)
+            best[place] = min(best[place], time.process_time() - start)
     return best
 
 
