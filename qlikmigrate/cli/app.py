@@ -36,6 +36,8 @@ COMMANDS = {
     "apply": "apply",
     "restore": "restore",
     "clone": "clone",
+    "activate": "activate",
+    "cutover": "cutover",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

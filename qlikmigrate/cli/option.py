@@ -23,7 +23,8 @@ _BUDGET = re.compile(r"(\d+(?:\.\d+)?)([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def _budget(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A flag's time, `90s`, `30m` or `2h`, in seconds."""
     if value is None:
         return None
     match = _BUDGET.fullmatch(value)
@@ -39,7 +40,7 @@ _COMMON = (
     click.option("--verbose", is_flag=True, help="Every step."),
     click.option("--no-progress", is_flag=True, help="No progress bars."),
     click.option("--yes", is_flag=True, help="Answer questions with yes."),
-    click.option("--time-budget", callback=_budget, metavar="90s|30m|2h", help="Stop, resumable, after this long."),
+    click.option("--time-budget", callback=seconds, metavar="90s|30m|2h", help="Stop, resumable, after this long."),
     click.option(
         "--on-error",
         type=click.Choice(["continue", "abort"]),

@@ -9,6 +9,7 @@ from qlikmigrate.kernel.error import PartialError, UsageError
 from qlikmigrate.kernel.event import Log
 
 if TYPE_CHECKING:
+    from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import Archive
     from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
@@ -31,12 +32,22 @@ def require_write(target: Tenant, what: str) -> None:
         UsageError: it is less than `write`; names the line to add, and where.
     """
     from qlikmigrate.api.endpoint import Access
+
+    require_access(target, Access.WRITE, what)
+
+
+def require_access(tenant: Tenant, need: Access, what: str) -> None:
+    """The same for any access that `what` needs.
+
+    Raises:
+        UsageError: it is less; names the line to add, and where.
+    """
     from qlikmigrate.api.transport.guard import access_error
 
-    endpoint = target.endpoint
-    if endpoint.access is not Access.WRITE:
-        error = access_error(endpoint.name, endpoint.access, Access.WRITE, what)
-        error.hint += f" of {target.source}"
+    endpoint = tenant.endpoint
+    if endpoint.access.rank < need.rank:
+        error = access_error(endpoint.name, endpoint.access, need, what)
+        error.hint += f" of {tenant.source}"
         raise error
 
 

@@ -6,9 +6,10 @@ import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 from attrs import frozen
@@ -154,3 +155,30 @@ def _open_context(name: str, environ: Mapping[str, str]) -> Tenant:
     check_address(url, what, example=CLOUD_EXAMPLE)
     endpoint = Endpoint(name=name, url=url, access=Access.READ, credentials=ApiKey(key=key))
     return Tenant(endpoint=endpoint, source=str(path))
+
+
+def tenant_by_host(
+    hosts: Iterable[str], explicit: str | None, environ: Mapping[str, str], *, apart_from: str = ""
+) -> str | None:
+    """The name of the one tenant of the file whose url leads to one of `hosts`; None: there is none, or several.
+
+    Nothing is asked of the network, and no secret is read. `apart_from`: a name that is not meant.
+
+    Raises:
+        UsageError: there is no tenants file, or it cannot be read.
+    """
+    wanted = {host.lower() for host in hosts if host}
+    file = load(explicit, environ)
+    found = [
+        name
+        for name, table in file.tables.items()
+        if name != apart_from and isinstance(table, Mapping) and _host_of(table.get("url")) in wanted
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _host_of(url: Any) -> str | None:
+    try:
+        return (urlsplit(url).hostname or "").lower() or None if isinstance(url, str) else None
+    except ValueError:
+        return None

@@ -106,6 +106,7 @@ class _Run:
         self._problems: list[Problem] = list(given.plan.problems)
         self._spaces: dict[str, str] = {}
         self._stopped = False
+        self._ended_before = journal.state.finished
 
     async def run(self) -> Result:
         given = self._given
@@ -237,13 +238,16 @@ class _Run:
                 f"`{action.name}` was found enabled and armed, and is off again",
                 where,
             )
-        elif reading.drift:
+        elif drift := [one for one in reading.drift if one != "state" or not self._is_on(action)]:
             self._drifted.add(action.seq)
-            fields = ", ".join(reading.drift)
+            fields = ", ".join(drift)
             self._note("readback-differs", Severity.ERROR, f"`{action.name}` differs when read back: {fields}", where)
 
     def _is_on(self, action: Action) -> bool:
-        return Step.ENABLE in self._journal.state.of(str(action.seq)).steps
+        """Whether it was switched on on purpose: by this run, by `activate` or `cutover`, or by people since."""
+        keys = (str(action.seq), f"activate:{action.seq}", f"cutover:{action.seq}")
+        known = (self._journal.state.objects.get(key) for key in keys)
+        return self._ended_before or any(one is not None and Step.ENABLE in one.steps for one in known)
 
     async def _enable(self, readings: Mapping[int, Reading]) -> None:
         """`--start as-source`: last, callees first, and only what is whole."""

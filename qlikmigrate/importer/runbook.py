@@ -11,7 +11,7 @@ from qlikmigrate.model.inventory import Inventory
 from qlikmigrate.model.kind import Kind
 
 # Findings that a person settles at the target; the rest are for reading.
-_BY_PERSON = {
+BY_PERSON = {
     "connection-unbound": "choose a connection for the block",
     "call-unresolved": "choose the automation to call, then enable the block",
     "source-id-left": "replace the id, or leave it knowingly",
@@ -59,7 +59,7 @@ def tasks_of(
                     )
                 )
     for problem in problems:
-        if problem.code not in _BY_PERSON or problem.severity is Severity.ERROR:
+        if problem.code not in BY_PERSON or problem.severity is Severity.ERROR:
             continue
         if "].displayValue" in problem.where:
             # The label of a value that is on the list itself.
@@ -76,7 +76,7 @@ def tasks_of(
                 person=person(found.owner_id),
                 message=f"`{found.name}`: {problem.message}",
                 where=f"automation {ident}" + (f", {place}" if place else ""),
-                hint=problem.hint or _BY_PERSON[problem.code],
+                hint=problem.hint or BY_PERSON[problem.code],
             )
         )
     return tuple(sorted(dict.fromkeys(tasks), key=lambda one: (one.person, one.code, one.message, one.where)))

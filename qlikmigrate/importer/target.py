@@ -27,7 +27,7 @@ _LISTS = {
 }
 _WATCHED = (Kind.AUTOMATION, Kind.CONNECTION, Kind.SPACE)
 # Run data and what follows from the clock: not part of a row's fingerprint.
-_RUN_FIELDS = frozenset({"updatedAt", "lastRun", "lastRunAt", "lastRunStatus", "duration", "executionToken", "links"})
+RUN_FIELDS = frozenset({"updatedAt", "lastRun", "lastRunAt", "lastRunStatus", "duration", "executionToken", "links"})
 
 
 @frozen(kw_only=True)
@@ -87,7 +87,7 @@ async def read_target(client: CloudClient, *, sink: Sink, match_items: bool = Fa
     await fan_out([kind for kind in lists if kind is not Kind.AUTOMATION], read, width=4)
     return Target(
         inventory=Inventory(tenant=facts, entities=tuple(entities)),
-        caller=_caller(me),
+        caller=caller_of(me),
         max_runs_setting=await _max_runs(client),
         can_impersonate=client.endpoint.impersonation is not None,
         fingerprint=fingerprint,
@@ -120,10 +120,10 @@ async def with_unlisted(client: CloudClient, target: Target, written: Collection
 
 
 async def list_rows(
-    client: CloudClient, operation: str, query: Mapping[str, str | int | bool] | None = None
+    client: CloudClient, operation: str, query: Mapping[str, str | int | bool] | None = None, **ids: str
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """The rows of a list as values; those without an id are passed over."""
-    async for raw in client.rows(operation, query=query):
+    """The rows of a list as values; those without an id are passed over. `ids`: of the list's path."""
+    async for raw in client.rows(operation, query=query, **ids):
         row = parse(raw)
         if isinstance(row, Mapping) and isinstance(row.get("id"), str):
             # A filled workspace may come with each row; nothing here needs it.
@@ -132,10 +132,11 @@ async def list_rows(
 
 def row_print(row: Mapping[str, Any]) -> str:
     """The hash of a list row without run data. Key order and the spelling of emptiness do not count."""
-    return hashlib.sha256(canonical_hash(row, without=_RUN_FIELDS).encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical_hash(row, without=RUN_FIELDS).encode()).hexdigest()[:32]
 
 
-def _caller(me: Mapping[str, Any]) -> Caller:
+def caller_of(me: Mapping[str, Any]) -> Caller:
+    """Who a user document says the identity is."""
     roles = {str(role.get("name")) for role in me.get("assignedRoles") or () if isinstance(role, Mapping)}
     subject = str(me.get("subject") or "")
     return Caller(
