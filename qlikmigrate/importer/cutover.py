@@ -304,9 +304,15 @@ class _Work:
             if there is Standing.ON and not in_doubt:
                 self._note(held, "somebody had switched it on at the source")
             await self.hand_over(held, target, source, "disable", clock)
-            if self.outcomes[-1].status == "done" and self._how.did(source, Step.DISABLE):
-                # It was on already: from here on it is no longer this run that keeps it off.
-                self._journal.done(source.key, Step.ENABLE, source.id)
+            if self.outcomes[-1].status == "done":
+                self._release(source, target)
+
+    def _release(self, source: Leg, target: Leg) -> None:
+        """What somebody else switched meanwhile is no longer as this run left it, and no longer this run's."""
+        if self._how.did(source, Step.DISABLE):
+            self._journal.done(source.key, Step.ENABLE, source.id)
+        if self._how.did(target, Step.ENABLE):
+            self._journal.done(target.key, Step.DISABLE, target.id)
 
     async def _only_off(self, held: Held, target: Leg) -> None:
         """A pair whose source this run never stopped: the target goes off, the source is left as it is."""
