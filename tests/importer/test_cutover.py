@@ -76,9 +76,12 @@ def test_planning_sends_gets_only(live: Live) -> None:
 
 
 def edit_workspace(live: Live) -> None:
+    """Inside the workspace: its row tells of nothing but a save."""
     live.rig.clock.advance(5)
-    workspace = document("hook", text_block(7, "new"), mode="webhook")["workspace"]
-    live.rig.source.replace_workspace(live.ident(live.rig.source, "hook"), workspace)
+    ident = live.ident(live.rig.source, "hook")
+    workspace = live.rig.source._shelf.records[ident].workspace_value()
+    workspace["blocks"].append(text_block(7, "new"))
+    live.rig.source.replace_workspace(ident, workspace)
 
 
 def rename(live: Live) -> None:
@@ -323,6 +326,40 @@ def test_target_that_went_away_puts_the_source_back(live: Live) -> None:
     assert result.failed == 4
     assert live.sides[0] == ALL
     assert not live.both
+
+
+def test_lost_call_that_arrives_late_does_not_double(tmp_path: Path) -> None:
+    """A call to switch on is lost on its way and arrives with the next write: it was called back before the source
+    comes back."""
+    live = make_live(tmp_path / "rig", names=("trigger",))
+    live.rig.target.faults.append(Fault(effect=ResetBefore(), path="*/actions/enable", times=None))
+    stuck: list[str] = []
+
+    def deliver(tenant: Any, request: Any) -> None:
+        if tenant is live.rig.target and request.url.endswith("/enable"):
+            stuck[:] = ["enable"]
+        elif request.method == "POST" and "/actions/" in request.url and stuck:
+            stuck.clear()
+            live.turn(live.rig.target, "trigger", "available")
+
+    live.on_request = deliver
+    assert live.cutover().failed == 1
+    assert live.sides == ({"trigger"}, set())
+    assert not live.both
+
+
+def test_target_deleted_meanwhile_puts_the_source_back(tmp_path: Path) -> None:
+    """The target is deleted while the source is being switched off: the source is on again."""
+    live = make_live(tmp_path / "rig", names=("trigger",))
+
+    def delete_there(tenant: Any, request: Any) -> None:
+        if tenant is live.rig.source and request.url.endswith("/disable"):
+            del live.rig.target._shelf.records[live.ident(live.rig.target, "trigger")]
+            live.rig.target._realm.changed()
+
+    live.on_request = delete_there
+    assert by_name(live.cutover())["trigger"] == "enable failed missing"
+    assert live.sides == ({"trigger"}, set())
 
 
 def test_somebody_who_switches_the_source_on_again_stops_the_pair(tmp_path: Path) -> None:
