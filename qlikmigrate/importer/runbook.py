@@ -44,7 +44,7 @@ def tasks_of(
                         code="held",
                         person=person(action.owner_id),
                         where=where,
-                        message=f"`{action.name}` is complete and off: enable it when the source's one is off",
+                        message=f"`{action.name}` is complete and off: `activate` or `cutover` starts it",
                     )
                 )
             row = source.get(Kind.AUTOMATION, action.source_id)

@@ -28,7 +28,7 @@ _WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CODE_ROW = re.compile(r"^\| `([a-z0-9-]+)` \|", re.MULTILINE)
 # Callable → which of its arguments is the code.
 _CODE_ARGUMENT = {
-    "note": 0, "_note": 0, "_problem": 0, "_tell": 0, "ObjectError": 0, "problem": 1, "Failure": 1,
+    "note": 0, "_note": 0, "_problem": 0, "_tell": 0, "ObjectError": 0, "problem": 1, "Failure": 1, "HandoverError": 0,
 }  # fmt: skip
 
 
