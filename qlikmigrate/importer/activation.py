@@ -83,7 +83,7 @@ def plan_activation(
         owner = str((source.rows.get(one.action.source_id, {}) if source else {}).get("ownerId") or "")
         items.append(Item(held=one, verdict=verdict, against=against, source_owner_id=owner))
         problems += [_unready(one, reason) for reason in against]
-        if source is not None and verdict is not Verdict.SKIP:
+        if source is not None and verdict is not Verdict.SKIP and not one.own_counterpart:
             standing = (standings or {}).get(one.action.source_id) or source.listed(one.action.source_id)
             problems += _source_problems(one, verdict, standing, waived=waived, allow=allow)
     if source is None and any(item.verdict is Verdict.START for item in items):
@@ -208,7 +208,7 @@ async def _start(given: ActivationInput, item: Item, journal: Journal, clock: Cl
     held, source = item.held, given.source
     leg = Leg(side=given.target, key=f"activate:{held.action.seq}", id=held.target_id, owner_id=held.owner_id)
     try:
-        if source is not None and SOURCE_ON not in given.plan.allow:
+        if source is not None and SOURCE_ON not in given.plan.allow and not held.own_counterpart:
             standing = await source.standing(held.action.source_id, item.source_owner_id)
             if standing is Standing.ON:
                 return SOURCE_ON, "it was switched on at the source meanwhile"

@@ -100,10 +100,12 @@ def plan_cutover(
         reasons = list(one.against(include_unready=include_unready, allow=allow))
         if ident in changes.changed and SOURCE_CHANGED not in allow:
             reasons.append(Reason(code=SOURCE_CHANGED, text=f"{changes.changed[ident]} since the archive was taken"))
-        if standing is Standing.UNKNOWN:
+        if one.own_counterpart:
+            reasons = [Reason(code="own-counterpart", text="it is its own counterpart: `activate` starts it")]
+        elif standing is Standing.UNKNOWN:
             reasons.append(Reason(code="source-unchecked", text="this identity does not see it at the source"))
         done = one.standing is Standing.ON and standing in (Standing.OFF, Standing.GONE)
-        if one.standing is Standing.ON and standing is Standing.ON:
+        if one.standing is Standing.ON and standing is Standing.ON and not one.own_counterpart:
             message = f"`{one.action.name}` is on at both sides"
             problems.append(_problem("both-on", Severity.WARNING, message, ident))
         owner = str(source.rows.get(ident, {}).get("ownerId") or "")

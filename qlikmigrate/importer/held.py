@@ -1,4 +1,4 @@
-"""What a run held back: each such automation as it is at the target now, ready or not, callees first."""
+"""What waits for its start: each held automation as it is at the target now, ready or not, callees first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from attrs import evolve, field, frozen
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.firing import firings
 from qlikmigrate.importer.ledger import Ledger, read_ledger
-from qlikmigrate.importer.plan import Action, Plan
+from qlikmigrate.importer.plan import Action, Plan, Verb
 from qlikmigrate.importer.readiness import CHANGED, UNREADY, Reason, reasons_against, reasons_unseen
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.importer.runbook import BY_PERSON
-from qlikmigrate.importer.side import Side, Standing, read_side
+from qlikmigrate.importer.side import Side, Standing, read_side, standing_of
 from qlikmigrate.importer.target import list_rows
 from qlikmigrate.kernel.error import StaleError
 from qlikmigrate.kernel.event import Progress, Sink
@@ -42,6 +42,11 @@ class Held:
     reasons: tuple[Reason, ...] = ()
     schedules: Any = field(default=None, repr=False)
     calls: frozenset[str] = frozenset()
+
+    @property
+    def own_counterpart(self) -> bool:
+        """A restore into its own tenant found the very automation: there is no second side."""
+        return self.target_id.lower() == self.action.source_id.lower()
 
     def next_firings(self, now: datetime, limit: int = 3) -> list[datetime]:
         """When its schedule would start it next; none for what is not scheduled."""
@@ -76,13 +81,13 @@ async def read_held(
     side = await read_side(client, "target")
     entities: list[Entity] = [entity(Kind.AUTOMATION, row) for row in side.rows.values()]
     connections = {str(row["id"]): row async for row in list_rows(client, "connection.list")}
-    actions = [one for one in plan.actions if one.held]
+    ledger = read_ledger(
+        Path(plan.options.ledger), source_tenant=plan.archive.tenant_id, target_tenant=plan.target.tenant_id
+    )
+    actions = [one for one in plan.actions if _is_held(one, view, snapshot, side, ledger)]
     await _add_connections_of_owners(client, connections, {_owner(side, view, one) for one in actions})
     holds = Inventory(
         tenant=facts, entities=(*entities, *(entity(Kind.CONNECTION, row) for row in connections.values()))
-    )
-    ledger = read_ledger(
-        Path(plan.options.ledger), source_tenant=plan.archive.tenant_id, target_tenant=plan.target.tenant_id
     )
     asked_of_people = {
         one.where.removeprefix("automation ").split(":", 1)[0].split(" ", 1)[0]
@@ -99,6 +104,24 @@ async def read_held(
 
     await fan_out(actions, read, width=client.endpoint.limits.concurrency)
     return side, _callees_first([found[one.seq] for one in actions])
+
+
+def _is_held(action: Action, view: RunView, snapshot: Snapshot, side: Side, ledger: Ledger) -> bool:
+    """Whether an action's automation is one that waits for its start.
+
+    Besides what this run held, that is what an earlier run held and this one found still off: on at the source when
+    the archive was taken, off at the target, and written by us.
+    """
+    if action.held or any(f"{word}:{action.seq}" in view.state.objects for word in ("activate", "cutover", "source")):
+        return True
+    if not action.armed or action.verb not in (Verb.UPDATE, Verb.NONE, Verb.ADOPT):
+        return False
+    target_id = view.target_of(action.seq) or ""
+    entry = ledger.get(Kind.AUTOMATION, action.source_id)
+    if entry is None or entry.target_id.lower() != target_id.lower() or side.listed(target_id) is not Standing.OFF:
+        return False
+    value = parse(snapshot.detail(Kind.AUTOMATION, action.source_id).raw)
+    return standing_of(value) is Standing.ON
 
 
 async def _add_connections_of_owners(

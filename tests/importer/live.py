@@ -50,10 +50,11 @@ class Live:
     events: list[Event] = field(factory=list)
     access: Access = Access.STATE
     on_request: Callable[[CloudTenant, Request], None] | None = None
+    folder: str = "run"
 
     @property
     def run(self) -> Path:
-        return self.rig.folder / "run"
+        return self.rig.folder / self.folder
 
     def endpoint(self, tenant: CloudTenant, access: Access) -> Endpoint:
         def handle(request: Request) -> Reply:

@@ -209,6 +209,25 @@ def test_resumed_restore_leaves_what_was_activated(stopped: Live) -> None:
     assert stopped.sides[1] == ALL
 
 
+def test_second_run_still_holds_what_the_first_held(stopped: Live) -> None:
+    """A run that wrote nothing starts what an earlier one held, and not what is off at the source."""
+    for one in stopped.rig.source._shelf.records.values():
+        if one.name in NAMES:
+            one.state = "available"
+            one.touch()
+    stopped.rig.backup()
+    plan = stopped.rig.plan()
+    assert plan.writes == 0
+    stopped.rig.apply(plan, "second")
+    stopped.folder = "second"
+    for name in NAMES:
+        stopped.turn(stopped.rig.source, name, "disabled")
+    assert stopped.activate().counts["enabled"] == len(NAMES)
+    assert stopped.sides[1] == ALL
+    assert stopped.rig.target._shelf.records[stopped.ident(stopped.rig.target, "off")].state == "disabled"
+    assert stopped.activate().counts["unchanged"] == len(NAMES)
+
+
 def test_no_run_no_activation(tmp_path: Path) -> None:
     """A folder without a run is said to be none."""
     with pytest.raises(NotFoundError, match="no run"):

@@ -120,6 +120,55 @@ def test_changed_source_is_not_switched_unless_allowed(live: Live, change: Any) 
     assert not live.both
 
 
+def test_run_that_brought_the_change_over_goes_live(live: Live) -> None:
+    """A second run updates what changed and finds the rest still off: its cutover switches all of it."""
+    edit_workspace(live)
+    live.rig.backup()
+    assert live.rig.apply(live.rig.plan(), "second").failed == 0
+    live.folder = "second"
+    result = live.cutover()
+    assert result.counts["switched"] == len(NAMES)
+    assert live.sides == (set(), ALL)
+    assert live.undo().failed == 0
+    assert live.sides == (ALL, set())
+    assert not live.both
+
+
+def test_update_that_armed_one_is_cut_over(live: Live) -> None:
+    """A manual automation that became a webhook at the source was switched off by the update, and is a pair now."""
+    live.rig.clock.advance(5)
+    ident = live.ident(live.rig.source, "by hand")
+    live.rig.source.replace_workspace(ident, document("by hand", mode="webhook")["workspace"])
+    live.rig.backup()
+    assert live.rig.apply(live.rig.plan(), "second").failed == 0
+    live.folder = "second"
+    there = live.ident(live.rig.target, "by hand")
+    assert live.rig.target.automations[there]["state"] == "disabled"
+    assert live.cutover().counts["switched"] == len(NAMES) + 1
+    assert live.rig.source.automations[ident]["state"] == "disabled"
+    assert live.rig.target.automations[there]["state"] == "available"
+
+
+def test_own_counterpart_is_no_pair(live: Live) -> None:
+    """Where a restore into its own tenant found the very automation, there is nothing to switch between."""
+    from attrs import evolve
+
+    from qlikmigrate.importer.activation import Verdict, plan_activation
+    from qlikmigrate.importer.cutover import plan_cutover
+    from qlikmigrate.importer.side import Side
+    from qlikmigrate.importer.source_change import SourceChanges
+
+    pair = live.plan_cutover().pairs[0]
+    client = live.open(live.rig.source, Access.READ)
+    source = Side(word="source", client=client, rows=live.rig.source.automations, whole=True)
+    held = evolve(pair.held, target_id=pair.held.action.source_id)
+    (planned,) = plan_cutover([held], source, SourceChanges()).pairs
+    assert [one.code for one in planned.against] == ["own-counterpart"]
+    plan = plan_activation((held,), source)
+    assert not plan.errors
+    assert plan.items[0].verdict is Verdict.START
+
+
 def test_run_data_is_no_change(live: Live) -> None:
     """Runs of the source since the archive, and saves that changed nothing, do not stop a pair."""
     ident = live.ident(live.rig.source, "hourly")
