@@ -36,6 +36,7 @@ COMMANDS = {
     "apply": "apply",
     "restore": "restore",
     "clone": "clone",
+    "rollback": "rollback",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

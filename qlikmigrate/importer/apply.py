@@ -18,13 +18,13 @@ from qlikmigrate.importer.ledger import Entry, LedgerWriter
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
 from qlikmigrate.importer.readback import Reading, read_back
 from qlikmigrate.importer.result import Result, count, outcome_of
-from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.importer.run_folder import RunFolder, run_name
 from qlikmigrate.importer.runbook import tasks_of
 from qlikmigrate.importer.space_writer import create_spaces
 from qlikmigrate.importer.target import Target, list_rows
 from qlikmigrate.importer.writer import ObjectError, Writer
 from qlikmigrate.kernel.clock import Clock
-from qlikmigrate.kernel.error import StaleError
+from qlikmigrate.kernel.error import StaleError, UsageError
 from qlikmigrate.kernel.event import Outcome, Problem, Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.inventory import Inventory
@@ -78,12 +78,15 @@ async def apply(given: ApplyInput, *, clock: Clock, sink: Sink) -> Result:
 
     Raises:
         StaleError: the target changed since the plan was made; nothing was written.
+        UsageError: the run was rolled back.
         AuthError: the tenant no longer knows the identity; resumable.
         FailedError: the tenant cannot be reached; resumable.
     """
     run_id = given.folder.path.name
     journal = Journal(given.folder.journal_path, run_id=run_id, clock=clock)
     try:
+        if journal.state.undone:
+            raise UsageError(f"the run in {given.folder.path} was rolled back", hint="begin a new one with --run")
         if not journal.state.objects:
             check_fresh(given.plan, given.target)
         return await _Run(given, journal, clock, sink).run()
@@ -115,7 +118,13 @@ class _Run:
                 given.documents.learn(Kind.AUTOMATION, self._actions[seq].source_id, known.target_id)
         if given.plan.changes:
             await self._writer.greet()
-            self._spaces = await create_spaces(given.client, given.plan.spaces, self._journal, self._writer.server_now)
+            self._spaces = await create_spaces(
+                given.client,
+                given.plan.spaces,
+                self._journal,
+                self._writer.server_now,
+                creator=given.target.caller.user_id,
+            )
             for source_id, ident in self._spaces.items():
                 given.documents.learn(Kind.SPACE, source_id, ident)
             await self._create()
@@ -282,6 +291,7 @@ class _Run:
                     source_id=action.source_id,
                     target_id=self._target_id(action),
                     face=face,
+                    run=run_name(self._given.folder, self._given.plan),
                 )
             )
 
