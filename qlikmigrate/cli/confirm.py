@@ -1,9 +1,11 @@
-"""Asking before what cannot be taken back. Nobody is asked who could not answer."""
+"""Asking before what cannot simply be done again. Without a terminal, and with `--json`, `--yes` has to say it."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+
+import click
 
 from qlikmigrate.kernel.error import UsageError
 
@@ -12,17 +14,15 @@ if TYPE_CHECKING:
 
 
 def confirm(session: Session, question: str) -> None:
-    """Go on only with a yes, given by `--yes` or at the terminal.
+    """Ask, unless `--yes` was said.
 
     Raises:
-        UsageError: the answer is no, or nobody can answer: no terminal, or `--json`.
+        UsageError: the answer is no, or there is nobody to ask.
     """
     if session.yes:
         return
-    if session.output.json or not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageError(f"this asks first: {question}", hint="--yes answers it", code="needs-yes")
-    import click
-
+    if session.output.json or not sys.stdin.isatty():
+        raise UsageError(f"`{session.command}` asks before it starts, and nobody can answer", hint="say --yes")
     session.output.clear()
-    if not click.confirm(question, default=False, err=True):
-        raise UsageError("nothing was done", code="declined")
+    if not click.confirm(question, err=True):
+        raise UsageError("nothing was done: the answer was no", code="declined")

@@ -89,6 +89,7 @@ async def apply(given: ApplyInput, *, clock: Clock, sink: Sink) -> Result:
             raise UsageError(f"the run in {given.folder.path} was rolled back", hint="begin a new one with --run")
         if not journal.state.objects:
             check_fresh(given.plan, given.target)
+        journal.act_as(given.target.caller.user_id)
         return await _Run(given, journal, clock, sink).run()
     finally:
         journal.close()
@@ -118,13 +119,7 @@ class _Run:
                 given.documents.learn(Kind.AUTOMATION, self._actions[seq].source_id, known.target_id)
         if given.plan.changes:
             await self._writer.greet()
-            self._spaces = await create_spaces(
-                given.client,
-                given.plan.spaces,
-                self._journal,
-                self._writer.server_now,
-                creator=given.target.caller.user_id,
-            )
+            self._spaces = await create_spaces(given.client, given.plan.spaces, self._journal, self._writer.server_now)
             for source_id, ident in self._spaces.items():
                 given.documents.learn(Kind.SPACE, source_id, ident)
             await self._create()

@@ -51,12 +51,13 @@ class Done:
 class RunState:
     """What a journal says. `objects`: by key: an action's number, or `space:SOURCE_ID`.
 
-    `undone`: a rollback was begun.
+    `callers`: the users as whom it was run. `undone`: a rollback was begun.
     """
 
     started: bool = False
     finished: bool = False
     undone: bool = False
+    callers: set[str] = field(factory=set)
     run_id: str = ""
     objects: dict[str, Done] = field(factory=dict)
 
@@ -107,6 +108,11 @@ class Journal:
     def fail(self, key: str, code: str, *, in_doubt: bool = False) -> None:
         """The write was not carried out; `in_doubt`: nobody can tell."""
         self._take({"event": "failed", "key": key, "code": code, "in_doubt": in_doubt})
+
+    def act_as(self, user_id: str) -> None:
+        """Who writes from here on."""
+        if user_id not in self.state.callers:
+            self._take({"event": "caller", "id": user_id})
 
     def undo(self) -> None:
         """A rollback begins."""
@@ -177,6 +183,8 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
                 one.in_doubt = None
         case "finished":
             state.finished = True
+        case "caller":
+            state.callers.add(str(line["id"]))
         case "undo":
             state.undone = True
         case _:

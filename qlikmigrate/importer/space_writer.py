@@ -17,16 +17,9 @@ from qlikmigrate.kernel.error import FailedError
 
 
 async def create_spaces(
-    client: CloudClient,
-    spaces: Iterable[SpaceAction],
-    journal: Journal,
-    server_now: Callable[[], datetime],
-    *,
-    creator: str,
+    client: CloudClient, spaces: Iterable[SpaceAction], journal: Journal, server_now: Callable[[], datetime]
 ) -> dict[str, str]:
     """Source id → target id of every space of the plan; those that exist already are taken as they are.
-
-    `creator`: the user whom the client acts as.
 
     Raises:
         ApiError: one cannot be created; nothing that needs it was begun.
@@ -36,7 +29,7 @@ async def create_spaces(
         key = f"space:{space.source_id}"
         done = journal.state.of(key)
         if Step.CREATE not in done.steps:
-            journal.intend(key, Step.CREATE, since=server_now(), by=creator)
+            journal.intend(key, Step.CREATE, since=server_now())
             journal.done(key, Step.CREATE, await _create(client, space))
         made[space.source_id] = str(journal.state.of(key).target_id)
     return made

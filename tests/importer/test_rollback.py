@@ -506,7 +506,7 @@ def test_command_asks_undoes_and_reports(stage: Stage) -> None:
     )
     stage.target.tenant.seen.clear()
     asked = stage.cli("rollback", stage.folder / "r")
-    assert (asked.code, asked.error["code"]) == (2, "needs-yes")
+    assert (asked.code, asked.error["code"]) == (2, "usage")
     dry = stage.cli("rollback", stage.folder / "r", "--dry-run")
     assert dry.code == 0
     assert {(one["name"], one["action"], one["status"]) for one in dry.of("outcome")} == {
