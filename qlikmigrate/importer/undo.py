@@ -5,7 +5,7 @@ Deleted is only what is proven ours and what nobody changed, enabled or ran sinc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -218,7 +218,7 @@ def undo_of_space(space: SpaceAction, run: Done, undone: Done, sighting: SpaceSi
     # Names are unique: where one of that name came up in between, the run took it as it was.
     created = parse_time(row.get("createdAt"))
     early = created is not None and run.since is not None and created < run.since - _CLOCK_MARGIN
-    if known or early or row.get("createdBy", row.get("ownerId")) != run.by:
+    if known or early or row.get("createdBy", row.get("ownerId")) not in callers:
         return Undo(way=Way.KEEP, target_id=ident, code="not-proven", reason="nothing proves that the run created it")
     if (row.get("name"), row.get("description") or "") != (space.name, space.description):
         return Undo(way=Way.KEEP, target_id=ident, code="changed-since", reason="it was renamed or described since")

@@ -206,6 +206,7 @@ class Watch:
             run,
             self.done(f"rollback:{key}"),
             SpaceSighting(row=row, contents=contents),
+            callers=self.state.callers,
             known=row is not None and row["id"] in self.plan.target.fingerprint.get(Kind.SPACE.value, {}),
         )
 
