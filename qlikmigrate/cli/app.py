@@ -36,7 +36,10 @@ COMMANDS = {
     "apply": "apply",
     "restore": "restore",
     "clone": "clone",
+    "status": "status",
     "rollback": "rollback",
+    "reassign": "reassign",
+    "callers": "callers",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

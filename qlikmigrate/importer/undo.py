@@ -117,7 +117,7 @@ def _touched_since(action: Action, written: Written, sighting: Sighting) -> tupl
     faces = (*written.moved.faces, *run.faces)
     if not faces:
         return "cannot-compare", "the journal does not say what was written last"
-    changed = _changes(face_of(value), faces)
+    changed = changed_fields(face_of(value), faces)
     if value.get("ownerId") not in (None, *_owners(action, written)):
         changed.append("owner")
     if (value.get("spaceId") or "") != written.space_id:
@@ -143,8 +143,11 @@ def _owners(action: Action, written: Written) -> set[str]:
     return owners
 
 
-def _changes(now: Face, faces: tuple[Face, ...]) -> list[str]:
-    """Fields in which an automation differs from what we wrote; of several versions the nearest one counts."""
+def changed_fields(now: Face, faces: tuple[Face, ...]) -> list[str]:
+    """Fields in which an automation differs from what we wrote, bindings included; of several versions the nearest.
+
+    `faces`: at least one.
+    """
     found = [
         [name for name in FIELDS if face.fields.get(name) != now.fields.get(name)]
         + (["bindings"] if dict(face.bindings) != dict(now.bindings) else [])
@@ -174,8 +177,8 @@ def _undo_update(action: Action, written: Written, sighting: Sighting, *, force:
     code, reason = "", ""
     if put_left and before is not None:
         now, old = face_of(value), face_of(before)
-        if _changes(now, (old,)):
-            changed = _changes(now, run.faces)
+        if changed_fields(now, (old,)):
+            changed = changed_fields(now, run.faces)
             if value.get("maxConcurrentRuns") != before.get("maxConcurrentRuns"):
                 changed.append("maxConcurrentRuns")
             if changed:
@@ -207,8 +210,13 @@ class SpaceSighting:
     contents: int | None = 0
 
 
-def undo_of_space(space: SpaceAction, run: Done, undone: Done, sighting: SpaceSighting, *, known: bool) -> Undo:
-    """What is done with a space that the plan was to create. `known`: its id was there when the plan was made."""
+def undo_of_space(
+    space: SpaceAction, run: Done, undone: Done, sighting: SpaceSighting, *, callers: Collection[str], known: bool
+) -> Undo:
+    """What is done with a space that the plan was to create.
+
+    `callers`: as whom the run was run. `known`: the space was there when the plan was made.
+    """
     row = sighting.row
     if not run.steps and run.in_doubt is None:
         return Undo(way=Way.NOTHING, reason="nothing was created")

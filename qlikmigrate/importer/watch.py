@@ -149,7 +149,7 @@ class Watch:
         sighting = Sighting(
             value=found.value,
             gone=found.gone,
-            ran=action.verb is Verb.CREATE and await self._ran(ident, found),
+            ran=action.verb is Verb.CREATE and await self.ran(ident, found),
             pre_image=parse(before) if before is not None else None,
             candidates=candidates,
             marked=bool(found.value) and (found.value or {}).get("description") == self._marker(action),
@@ -180,7 +180,7 @@ class Watch:
         found = await find_created(self.client, wanted, before=before, ours=ours, clock=self.clock, wait=self.patient)
         return tuple(found)
 
-    async def _ran(self, ident: str, found: Reach) -> bool:
+    async def ran(self, ident: str, found: Reach) -> bool:
         """Whether it has a run, whoever started it. The list of runs is asked where the document shows none."""
         if found.value is None:
             return False
