@@ -21,6 +21,10 @@ _NOUNS = {
     "bindings-lost-on-transfer": "lost bindings",
     "call-unresolved": "unresolved calls",
     "owner-to-reassign": "owners",
+    "source-id-left": "ids without counterpart",
+    "id-in-code": "ids in source code",
+    "id-in-name": "ids in names",
+    "ambiguous-id": "ambiguous ids",
 }
 
 
@@ -49,7 +53,7 @@ def _tell(session: Session, status: Status, *, links: bool) -> None:
         box = "x" if one.settled else " "
         output.item(row, f"[{box}] {one.task.person}: {one.task.message} ({one.task.where}): {one.note}")
     for code, (settled, total) in status.sums().items():
-        noun = _NOUNS.get(code, f"of `{code}`")
+        noun = _NOUNS.get(code, f"tasks `{code}`")
         row = {"kind": "sum", "code": code, "settled": settled, "total": total}
         output.item(row, f"{settled} of {total} {noun}")
     for problem in status.problems:

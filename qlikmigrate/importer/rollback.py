@@ -14,7 +14,14 @@ from typing import Any
 from attrs import evolve, frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.error import ApiError, ConflictError, MissingError, UnauthorizedError, UnreachableError
+from qlikmigrate.api.error import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    MissingError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from qlikmigrate.importer.body import full_body
 from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.journal import Journal
@@ -28,7 +35,7 @@ from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Outcome, Problem, Progress, Severity, Sink
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
-from qlikmigrate.model.workspace import automations_called
+from qlikmigrate.model.workspace import automations_called, connections_used
 
 _WORDS = {Way.DELETE: "delete", Way.RESTORE: "update", Way.KEEP: "skip", Way.NOTHING: "none"}
 _COUNTED = {Way.DELETE: "deleted", Way.RESTORE: "restored", Way.KEEP: "kept", Way.NOTHING: "untouched"}
@@ -63,6 +70,7 @@ class _Book:
             kind: {"selected": selected} | dict.fromkeys((*_COUNTED.values(), "failed"), 0)
             for kind, selected in (("automations", len(view.plan.actions)), ("spaces", len(view.plan.spaces)))
         }
+        self._counts["connections"] = dict.fromkeys(self._counts["spaces"], 0)
         self.problems: list[Problem] = []
         self.deleted: set[str] = set()
         self._kept: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -83,6 +91,18 @@ class _Book:
         if (undo.way is Way.KEEP or error is not None) and undo.target_id and value:
             self._kept[undo.target_id] = (action.name, value)
         self._add("automation", action.source_id, action.name, undo, done=done, error=error)
+
+    def take_connection(
+        self, source_id: str, name: str, undo: Undo, *, done: bool, error: ApiError | None = None
+    ) -> None:
+        """One connection is decided on, or done with."""
+        self._counts["connections"]["selected"] += 1
+        self._add("connection", source_id, name, undo, done=done, error=error)
+
+    @property
+    def used(self) -> set[str]:
+        """The connections that kept automations are bound to."""
+        return {use.value for _, value in self._kept.values() for use in connections_used(value)}
 
     def take_space(self, space: SpaceAction, undo: Undo, *, done: bool, error: ApiError | None = None) -> None:
         """One space is decided on, or done with."""
@@ -156,6 +176,13 @@ async def preview_rollback(
         look = await watch.look(action)
         book.take(action, look.undo, done=False, value=look.sighting.value)
         sink(Progress(phase="compare", done=number, total=len(actions), subject=action.name))
+    created = watch.created_connections()
+    if created:
+        await watch.open_connections()
+    for key, source_id in created:
+        undo = watch.look_at_connection(key, book.used)
+        book.deleted |= {undo.target_id} if undo.way is Way.DELETE and undo.target_id else set()
+        book.take_connection(source_id, watch.name_of_connection(key, source_id), undo, done=False)
     for space in view.plan.spaces[::-1]:
         book.take_space(space, await watch.look_at_space(space, book.deleted), done=False)
     return book.result()
@@ -204,6 +231,12 @@ class _Rollback:
             else:
                 stopped = await self._take(action) and abort_on_error
             sink(Progress(phase="roll back", done=number, total=total, subject=action.name))
+        created = self._watch.created_connections()
+        if created:
+            await self._watch.open_connections()
+        for key, source_id in created:
+            if not stopped:
+                stopped = await self._take_connection(key, source_id) and abort_on_error
         for space in plan.spaces[::-1]:
             if stopped:
                 self._book.take_space(space, _STOPPED, done=True)
@@ -227,7 +260,8 @@ class _Rollback:
             self._book.take(action, look.undo, done=True, value=look.sighting.value, error=error)
             return True
         if look.undo.settled or look.undo.way in (Way.DELETE, Way.RESTORE):
-            self._settle(action, look.undo)
+            gone = action.verb is Verb.CREATE
+            self._settle(Kind.AUTOMATION, action.source_id, str(look.undo.target_id), gone=gone)
         self._book.take(action, look.undo, done=True, value=look.sighting.value)
         return False
 
@@ -280,6 +314,42 @@ class _Rollback:
         value = answer.json()
         return value if isinstance(value, Mapping) else {}
 
+    async def _take_connection(self, key: str, source_id: str) -> bool:
+        undo = self._watch.look_at_connection(key, self._book.used)
+        name = self._watch.name_of_connection(key, source_id)
+        try:
+            if undo.way is Way.DELETE:
+                await self._delete_connection(f"rollback:{key}", str(undo.target_id))
+        except (UnauthorizedError, UnreachableError):
+            raise
+        except ApiError as error:
+            self._journal.fail(f"rollback:{key}", error.code)
+            if isinstance(error, ConflictError):
+                kept = Undo(way=Way.KEEP, target_id=undo.target_id, code="in-use", reason="the server says: in use")
+                self._book.take_connection(source_id, name, kept, done=True)
+                return False
+            self._book.take_connection(source_id, name, undo, done=True, error=error)
+            return True
+        if undo.settled or undo.way is Way.DELETE:
+            self._settle(Kind.CONNECTION, source_id, str(undo.target_id), gone=True)
+        self._book.deleted |= {str(undo.target_id)} if undo.way is Way.DELETE else set()
+        self._book.take_connection(source_id, name, undo, done=True)
+        return False
+
+    async def _delete_connection(self, key: str, ident: str) -> None:
+        """As the caller, else as its owner: a bot may not delete what is somebody else's. Never with `forced`."""
+        client = self._watch.client
+        owner = str(self._watch.connections[ident].get("ownerId") or "")
+        self._begin(key, Step.DELETE)
+        try:
+            await client.call("connection.delete", query={"forced": False}, id=ident)
+        except (ForbiddenError, MissingError):
+            if client.endpoint.impersonation is None or not owner:
+                raise
+            with suppress(MissingError):
+                await (await client.as_user(owner)).call("connection.delete", query={"forced": False}, id=ident)
+        self._journal.done(key, Step.DELETE, ident)
+
     async def _take_space(self, space: SpaceAction) -> bool:
         key = f"rollback:space:{space.source_id}"
         undo = await self._watch.look_at_space(space, self._book.deleted)
@@ -304,15 +374,18 @@ class _Rollback:
         self._journal.undo()
         self._journal.intend(key, step, since=self._clock.now())
 
-    def _settle(self, action: Action, undo: Undo) -> None:
-        """What the run told the ledger no longer holds."""
-        entry = self._ledger.get(Kind.AUTOMATION, action.source_id)
-        if entry is None or entry.run != self._run or entry.target_id.lower() != str(undo.target_id).lower():
+    def _settle(self, kind: Kind, source_id: str, ident: str, *, gone: bool) -> None:
+        """What the run told the ledger no longer holds. `gone`: the object of the target does not exist any more."""
+        entry = self._ledger.get(kind, source_id)
+        if entry is None or entry.target_id.lower() != ident.lower():
+            return
+        ours = entry.run == self._run
+        if not ours and not gone:
             return
         if self._writer is None:
             self._writer = self._stack.enter_context(LedgerWriter(self._ledger_path, **self._pair))
-        gone = action.verb is Verb.CREATE
-        if gone and entry.before is not None and entry.before.target_id.lower() == entry.target_id.lower():
+        same = entry.before is not None and entry.before.target_id.lower() == entry.target_id.lower()
+        if gone and (same or not ours):
             self._writer.forget(entry)
         else:
             self._writer.revert(entry)

@@ -19,6 +19,8 @@ from qlikmigrate.importer.plan import Action, OwnerMode, SpaceAction, Step, Verb
 
 # As where a lost create is looked for: the clocks of one service's parts differ a little.
 _CLOCK_MARGIN = timedelta(seconds=5)
+# A write is carried out within this time after its intent, or its answer is lost.
+_WRITE_TIME = timedelta(minutes=2)
 
 
 class Way(StrEnum):
@@ -124,13 +126,14 @@ def _touched_since(action: Action, written: Written, sighting: Sighting) -> tupl
         changed.append("space")
     if run.runs is not None and value.get("maxConcurrentRuns") not in (None, run.runs):
         changed.append("maxConcurrentRuns")
+    code, reason = "", ""
     if changed:
-        return "changed-since", "changed since: " + ", ".join(changed)
-    if Step.DISABLE in run.steps and Step.ENABLE not in run.steps and value.get("state") != "disabled":
-        return "enabled-since", "switched on since"
-    if sighting.ran:
-        return "ran-since", "it ran since"
-    return "", ""
+        code, reason = "changed-since", "changed since: " + ", ".join(changed)
+    elif Step.DISABLE in run.steps and Step.ENABLE not in run.steps and value.get("state") != "disabled":
+        code, reason = "enabled-since", "switched on since"
+    elif sighting.ran:
+        code, reason = "ran-since", "it ran since"
+    return code, reason
 
 
 def _owners(action: Action, written: Written) -> set[str]:
@@ -194,6 +197,33 @@ def _undo_update(action: Action, written: Written, sighting: Sighting, *, force:
         return Undo(way=Way.NOTHING, target_id=ident, settled=True, reason="it is as it was before the run")
     reason = f"forced: {reason}" if code else "as it was before the run"
     return Undo(way=Way.RESTORE, target_id=ident, put=put_left, enable=enable, reason=reason)
+
+
+# Connections
+
+
+def undo_of_connection(run: Done, undone: Done, row: Mapping[str, Any] | None, *, waited: bool, in_use: bool) -> Undo:
+    """What is done with a connection that the run created. `row`: of the list, None where it is not there any more.
+
+    `waited`: the run left it to its owner to connect it. `in_use`: something that is kept is bound to it.
+    """
+    ident = run.target_id
+    if ident is None:
+        if run.in_doubt is None:
+            return Undo(way=Way.NOTHING, reason="nothing was created")
+        return Undo(way=Way.KEEP, code="not-proven", reason="the answer to its create was lost; look for it by name")
+    if row is None or Step.DELETE in undone.steps:
+        return Undo(way=Way.NOTHING, target_id=ident, settled=True, reason="it is gone")
+    changed = parse_time(row.get("updatedAt"))
+    # Values of parameters cannot be compared; the time is all that tells of other people's work on it.
+    late = changed is not None and run.since is not None and changed > run.since + _WRITE_TIME
+    if late or (waited and str(row.get("isConnected")).lower() == "true"):
+        return Undo(
+            way=Way.KEEP, target_id=ident, code="changed-since", reason="somebody connected or changed it since"
+        )
+    if in_use:
+        return Undo(way=Way.KEEP, target_id=ident, code="in-use", reason="an automation that is kept is bound to it")
+    return Undo(way=Way.DELETE, target_id=ident, reason="created by the run")
 
 
 # Spaces

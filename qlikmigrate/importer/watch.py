@@ -14,7 +14,7 @@ from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.plan import Action, Plan, SpaceAction, Step, Verb
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.importer.target import list_rows
-from qlikmigrate.importer.undo import Sighting, SpaceSighting, Undo, Written, undo_of, undo_of_space
+from qlikmigrate.importer.undo import Sighting, SpaceSighting, Undo, Written, undo_of, undo_of_connection, undo_of_space
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.model.kind import Kind
@@ -82,7 +82,7 @@ async def reach(client: CloudClient, ident: str, owner_id: str, *, listed: bool)
 
 @define
 class Watch:
-    """Looks at what a run wrote. `rows`: the target's automations as listed; `state`: of the run's journal."""
+    """Looks at what a run wrote. `rows`, `connections`: of the target's lists."""
 
     view: RunView
     client: CloudClient
@@ -90,6 +90,7 @@ class Watch:
     force: bool = False
     patient: bool = False
     rows: Mapping[str, Mapping[str, Any]] = field(factory=dict, repr=False)
+    connections: Mapping[str, Mapping[str, Any]] = field(factory=dict, repr=False)
 
     @property
     def plan(self) -> Plan:
@@ -192,6 +193,40 @@ class Watch:
         except (ForbiddenError, MissingError, UnauthorizedError):
             return False
         return bool(page.get("data"))
+
+    # Connections
+
+    def created_connections(self) -> list[tuple[str, str]]:
+        """Journal key and source id of the connections that the run created, the last one first."""
+        found = [
+            key
+            for key, done in self.state.objects.items()
+            if key.startswith("connection:") and (Step.CREATE in done.steps or done.in_doubt is Step.CREATE)
+        ]
+        return [(key, key.removeprefix("connection:")) for key in reversed(found)]
+
+    async def open_connections(self) -> None:
+        """Read the list of connections."""
+        self.connections = {str(row["id"]): row async for row in list_rows(self.client, "connection.list")}
+
+    def name_of_connection(self, key: str, source_id: str) -> str:
+        """What people call it: at the target, else at the source."""
+        row = self.connections.get(self.done(key).target_id or "")
+        if row is not None:
+            return str(row.get("name") or source_id)
+        rows = self.plan.rows
+        return next((one.source_name for one in rows if one.source_id == source_id and one.source_name), source_id)
+
+    def look_at_connection(self, key: str, used: Collection[str]) -> Undo:
+        """What a rollback does with a connection that the run created. `used`: those that kept automations hold."""
+        run = self.done(key)
+        return undo_of_connection(
+            run,
+            self.done(f"rollback:{key}"),
+            self.connections.get(run.target_id or ""),
+            waited=bool(getattr(run, "consent", False)),
+            in_use=run.target_id in used,
+        )
 
     # Spaces
 

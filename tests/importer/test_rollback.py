@@ -558,3 +558,46 @@ def test_bound_connection_since_is_a_change(stage: Stage) -> None:
     done = stage.cli("rollback", stage.folder / "r", "--yes")
     assert done.codes() >= {"changed-since"}
     assert stage.target.one("bound")
+
+
+# Connections that a run created: the journal tells which
+
+
+def with_connection(folder: Path) -> tuple[Rig, str]:
+    """A rig after a run whose journal says that it created a connection, too."""
+    from stage import PLATFORM_OPERATIONS
+
+    from qlikmigrate.importer.journal import Journal
+    from qlikmigrate.importer.plan import Step
+
+    rig = make_rig(folder)
+    rig.apply(rig.plan())
+    ident = rig.target.add_connection(PLATFORM_OPERATIONS, "Made", rig.ben_there)
+    journal = Journal(folder / "run" / "journal.jsonl", run_id="run", clock=rig.clock)
+    journal.intend("connection:there", Step.CREATE, since=rig.clock.now(), by=rig.ben_there)
+    journal.done("connection:there", Step.CREATE, ident)
+    journal.close()
+    return rig, ident
+
+
+@pytest.mark.parametrize("use", ["none", "kept", "theirs", "changed"])
+def test_created_connection_goes_when_nothing_needs_it(tmp_path: Path, use: str) -> None:
+    """Deleted, never by force, unless a kept or a foreign automation is bound to it, or somebody changed it."""
+    rig, ident = with_connection(tmp_path)
+    if use == "kept":
+        rig.target.replace_workspace(named(rig, "leaf"), document("leaf", bound_block(1, ident))["workspace"])
+    elif use == "theirs":
+        rig.target.add_automation(document("theirs", bound_block(1, ident)), rig.ben_there)
+    elif use == "changed":
+        rig.clock.advance(3600)
+        rig.target._connections._touch(rig.target._connections.records[ident])
+    foretold = rollback(rig, dry=True)
+    result = rollback(rig)
+    assert (ident in rig.target.connections) is (use != "none")
+    code = {"kept": "in-use", "theirs": "in-use", "changed": "changed-since"}.get(use)
+    assert kept(result).get("Made") == code
+    assert result.counts["connections"]["deleted"] == (use == "none")
+    # What is not the run's is not read for a preview: only the server knows who else is bound to it.
+    assert foretold.counts["connections"]["deleted"] == (use in ("none", "theirs"))
+    assert all(one.query.get("forced", "false") == "false" for one in rig.target.writes)
+    assert rollback(rig).counts["connections"]["deleted"] == 0
