@@ -72,7 +72,7 @@ def _reassign(session: Session, view: RunView, tenant: Tenant) -> ReassignResult
 def _wanted(view: RunView) -> dict[str, dict[str, tuple[str, str]]]:
     """What each block was bound to at the source, as far as the archive is still there."""
     from qlikmigrate.archive import open_archive
-    from qlikmigrate.importer.reassign import wanted_bindings
+    from qlikmigrate.importer.own_owner import wanted_bindings
     from qlikmigrate.model.kind import Kind
     from qlikmigrate.model.snapshot import inventory_of, parse
 

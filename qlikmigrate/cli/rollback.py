@@ -11,7 +11,7 @@ from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
-    from qlikmigrate.importer.rollback import RollbackResult
+    from qlikmigrate.importer.rollback_book import RollbackResult
     from qlikmigrate.importer.run_view import RunView
 
 
@@ -37,13 +37,11 @@ def rollback_command(session: Session, run_path: str, force: bool, dry_run: bool
             _tell_again(session, preview)
         _tell(session, preview, "would be " if dry_run else "")
         return
-    counts = preview.counts
-    spaces = f" and {counts['spaces']['deleted']} spaces" if counts["spaces"]["deleted"] else ""
-    confirm(
-        session,
-        f"delete {counts['automations']['deleted']} automations{spaces} and restore "
-        f"{counts['automations']['restored']} on `{tenant.endpoint.name}`?",
-    )
+    words = [f"{counts['deleted']} {kind}" for kind, counts in preview.counts.items() if counts["deleted"]]
+    restored = preview.counts["automations"]["restored"]
+    told = [f"delete {', '.join(words)}"] if words else []
+    told += [f"restore {restored} automations"] if restored else []
+    confirm(session, f"{' and '.join(told)} on `{tenant.endpoint.name}`?")
     _roll_back(session, view, tenant, force=force)
 
 

@@ -59,25 +59,26 @@ async def reach(client: CloudClient, ident: str, owner_id: str, *, listed: bool)
     Raises:
         ApiError: the tenant cannot be read at all.
     """
-    clients = [client]
-    try:
-        if client.endpoint.impersonation is not None and owner_id:
-            clients.append(await client.as_user(owner_id))
-    except UnauthorizedError:
-        # The owner may be gone or inactive by now.
-        pass
-    missing = True
-    for one in clients:
+    refused = False
+    for as_owner in (False, True):
         try:
+            if as_owner and (client.endpoint.impersonation is None or not owner_id):
+                break
+            # A token for the owner is asked for only where the caller cannot read it.
+            one = await client.as_user(owner_id) if as_owner else client
             answer = await one.call("automation.get", id=ident)
         except ForbiddenError:
-            missing = False
+            refused = True
         except MissingError:
             continue
+        except UnauthorizedError as error:
+            # The owner may be gone or inactive by now.
+            if error.code != "impersonation-refused":
+                raise
         else:
             value = answer.json()
             return Reach(client=one, value=value if isinstance(value, Mapping) else {}, raw=answer.raw)
-    return Reach(client=client, gone=missing and not listed)
+    return Reach(client=client, gone=not refused and not listed)
 
 
 @define

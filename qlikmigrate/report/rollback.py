@@ -6,7 +6,7 @@ import orjson
 from attrs import asdict
 
 from qlikmigrate.importer.plan import Plan
-from qlikmigrate.importer.rollback import RollbackResult
+from qlikmigrate.importer.rollback_book import RollbackResult
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.report.run import cell, problem_lines
 

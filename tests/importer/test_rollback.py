@@ -21,7 +21,8 @@ from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.ledger import read_ledger
 from qlikmigrate.importer.line_log import LineLog
 from qlikmigrate.importer.plan import Conflict, PlanOptions
-from qlikmigrate.importer.rollback import RollbackResult, preview_rollback, roll_back
+from qlikmigrate.importer.rollback import preview_rollback, roll_back
+from qlikmigrate.importer.rollback_book import RollbackResult
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.kernel.error import QlikmigrateError, UsageError
 from qlikmigrate.kernel.event import discard
