@@ -24,7 +24,7 @@ _PART = re.compile(r"(<!-- generated: ([a-z -]+) -->\n).*?(<!-- end -->)", re.DO
 # Exit codes that no error class stands for.
 _OTHER_EXITS = {
     0: "Done and complete. What is left for people (`todo`) does not change it.",
-    4: "`plan --detailed-exitcode`: something would change.",
+    4: "`plan --detailed-exitcode`: something would change; `status`: something is left.",
 }
 
 

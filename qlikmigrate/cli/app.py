@@ -38,6 +38,10 @@ COMMANDS = {
     "clone": "clone",
     "activate": "activate",
     "cutover": "cutover",
+    "status": "status",
+    "rollback": "rollback",
+    "reassign": "reassign",
+    "callers": "callers",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

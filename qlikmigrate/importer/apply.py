@@ -18,13 +18,13 @@ from qlikmigrate.importer.ledger import Entry, LedgerWriter
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
 from qlikmigrate.importer.readback import Reading, read_back
 from qlikmigrate.importer.result import Result, count, outcome_of
-from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.importer.run_folder import RunFolder, run_name
 from qlikmigrate.importer.runbook import tasks_of
 from qlikmigrate.importer.space_writer import create_spaces
 from qlikmigrate.importer.target import Target, list_rows
 from qlikmigrate.importer.writer import ObjectError, Writer
 from qlikmigrate.kernel.clock import Clock
-from qlikmigrate.kernel.error import StaleError
+from qlikmigrate.kernel.error import StaleError, UsageError
 from qlikmigrate.kernel.event import Outcome, Problem, Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.inventory import Inventory
@@ -78,14 +78,18 @@ async def apply(given: ApplyInput, *, clock: Clock, sink: Sink) -> Result:
 
     Raises:
         StaleError: the target changed since the plan was made; nothing was written.
+        UsageError: the run was rolled back.
         AuthError: the tenant no longer knows the identity; resumable.
         FailedError: the tenant cannot be reached; resumable.
     """
     run_id = given.folder.path.name
     journal = Journal(given.folder.journal_path, run_id=run_id, clock=clock)
     try:
+        if journal.state.undone:
+            raise UsageError(f"the run in {given.folder.path} was rolled back", hint="begin a new one with --run")
         if not journal.state.objects:
             check_fresh(given.plan, given.target)
+        journal.act_as(given.target.caller.user_id)
         return await _Run(given, journal, clock, sink).run()
     finally:
         journal.close()
@@ -286,6 +290,7 @@ class _Run:
                     source_id=action.source_id,
                     target_id=self._target_id(action),
                     face=face,
+                    run=run_name(self._given.folder, self._given.plan),
                 )
             )
 

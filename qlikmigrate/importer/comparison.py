@@ -32,6 +32,19 @@ class Face:
         joined = "\n".join(f"{name} {self.fields.get(name, '')}" for name in FIELDS)
         return hashlib.sha256(joined.encode()).hexdigest()
 
+    def as_json(self) -> dict[str, dict[str, str]]:
+        """The form in which journals and ledgers keep it."""
+        return {"fields": dict(self.fields), "bindings": dict(self.bindings)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Face:
+        """The face that `as_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        return cls(fields=dict(value["fields"]), bindings=dict(value["bindings"]))
+
 
 def face_of(document: Mapping[str, Any]) -> Face:
     """The face of an automation's document, from a tenant or about to be written."""

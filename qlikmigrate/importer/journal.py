@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, field
 
+from qlikmigrate.importer.comparison import Face
 from qlikmigrate.importer.line_log import LineLog, read_lines
 from qlikmigrate.importer.plan import Step
 from qlikmigrate.kernel.clock import Clock, rfc3339
@@ -23,7 +24,11 @@ _FORMAT = "qlikmigrate-journal"
 
 @define
 class Done:
-    """How far one object has come. `since`: the server's time right before the write in doubt, `by`: who sent it."""
+    """How far one object has come. `since`: the server's time right before the last write, `by`: who owns what it made.
+
+    `sent`: the face of the last document sent, `stored`: of the answer to it; either is what we wrote last.
+    `runs`: `maxConcurrentRuns` in that answer. `off`: it was off when the write in doubt was begun.
+    """
 
     target_id: str | None = None
     steps: list[Step] = field(factory=list)
@@ -31,14 +36,28 @@ class Done:
     since: datetime | None = None
     by: str = ""
     failed: str = ""
+    sent: Face | None = None
+    stored: Face | None = None
+    runs: int | None = None
+    off: bool = False
+
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """What it may look like if nobody but us wrote it."""
+        return tuple(face for face in (self.stored, self.sent) if face is not None)
 
 
 @define
 class RunState:
-    """What a journal says. `objects`: by key: an action's number, or `space:SOURCE_ID`."""
+    """What a journal says. `objects`: by key: an action's number, or `space:SOURCE_ID`.
+
+    `callers`: the users as whom it was run. `undone`: a rollback was begun.
+    """
 
     started: bool = False
     finished: bool = False
+    undone: bool = False
+    callers: set[str] = field(factory=set)
     run_id: str = ""
     objects: dict[str, Done] = field(factory=dict)
 
@@ -63,26 +82,42 @@ class Journal:
         """The run's own name, in the markers of its shells."""
         return self.state.run_id
 
-    def intend(self, key: str, step: Step, *, since: datetime, by: str = "") -> None:
-        """A write is about to be sent; `since` is the server's time, `by` the user who will own what it creates."""
-        one = self.state.of(key)
-        one.in_doubt, one.since, one.by = step, since, by
-        self._append({"event": "intent", "key": key, "step": step.value, "since": rfc3339(since), "by": by})
+    def intend(
+        self, key: str, step: Step, *, since: datetime, by: str = "", face: Face | None = None, off: bool = False
+    ) -> None:
+        """A write is about to be sent; `since` is the server's time, `by` the user who will own what it writes.
 
-    def done(self, key: str, step: Step, target_id: str) -> None:
-        """The write was carried out."""
-        one = self.state.of(key)
-        one.in_doubt, one.failed, one.target_id = None, "", target_id
-        one.steps.append(step)
-        self._append({"event": "done", "key": key, "step": step.value, "id": target_id})
+        `face`: of the document that is sent. `off`: the automation is off, and must be off after it.
+        """
+        line: dict[str, Any] = {"event": "intent", "key": key, "step": step.value, "since": rfc3339(since), "by": by}
+        if face is not None:
+            line["face"] = face.as_json()
+        if off:
+            line["off"] = True
+        self._take(line)
+
+    def done(self, key: str, step: Step, target_id: str, *, face: Face | None = None, runs: int | None = None) -> None:
+        """The write was carried out. `face`, `runs`: of the document in the answer."""
+        line: dict[str, Any] = {"event": "done", "key": key, "step": step.value, "id": target_id}
+        if face is not None:
+            line["face"] = face.as_json()
+        if runs is not None:
+            line["runs"] = runs
+        self._take(line)
 
     def fail(self, key: str, code: str, *, in_doubt: bool = False) -> None:
         """The write was not carried out; `in_doubt`: nobody can tell."""
-        one = self.state.of(key)
-        one.failed = code
-        if not in_doubt:
-            one.in_doubt = None
-        self._append({"event": "failed", "key": key, "code": code, "in_doubt": in_doubt})
+        self._take({"event": "failed", "key": key, "code": code, "in_doubt": in_doubt})
+
+    def act_as(self, user_id: str) -> None:
+        """Who writes from here on."""
+        if user_id not in self.state.callers:
+            self._take({"event": "caller", "id": user_id})
+
+    def undo(self) -> None:
+        """A rollback begins."""
+        if not self.state.undone:
+            self._take({"event": "undo"})
 
     def note(self, event: str, **facts: Any) -> None:
         """Anything else worth a line."""
@@ -90,12 +125,15 @@ class Journal:
 
     def finish(self) -> None:
         """Everything is done and was read back."""
-        self.state.finished = True
-        self._append({"event": "finished"})
+        self._take({"event": "finished"})
 
     def close(self) -> None:
         """Let go of the file."""
         self._log.close()
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        _read_line(self.state, line)
+        self._append(line)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         self._log.append({"at": rfc3339(self._clock.now()), **line})
@@ -128,11 +166,16 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
         case "intent":
             one = state.of(line["key"])
             one.in_doubt, one.since = Step(line["step"]), datetime.fromisoformat(line["since"])
-            one.by = str(line["by"])
+            one.by, one.off = str(line["by"]) or one.by, bool(line.get("off"))
+            if "face" in line:
+                one.sent = Face.from_json(line["face"])
         case "done":
             one = state.of(line["key"])
             one.steps.append(Step(line["step"]))
             one.target_id, one.in_doubt, one.failed = str(line["id"]), None, ""
+            if "face" in line:
+                one.stored = Face.from_json(line["face"])
+            one.runs = line.get("runs", one.runs)
         case "failed":
             one = state.of(line["key"])
             one.failed = str(line["code"])
@@ -140,5 +183,9 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
                 one.in_doubt = None
         case "finished":
             state.finished = True
+        case "caller":
+            state.callers.add(str(line["id"]))
+        case "undo":
+            state.undone = True
         case _:
             pass

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import platformdirs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.importer.comparison import Face
 from qlikmigrate.importer.line_log import LineLog, read_lines
@@ -30,12 +30,17 @@ def default_ledger(source_tenant: str, target_tenant: str) -> Path:
 
 @frozen(kw_only=True)
 class Entry:
-    """One object that we wrote or adopted. `face`: what we last wrote; None: adopted without a write."""
+    """One object that we wrote or adopted. `face`: what we last wrote; None: adopted without a write.
+
+    `run`: which run said so; empty where none did. `before`: what was known before that run.
+    """
 
     kind: Kind
     source_id: str
     target_id: str
     face: Face | None = None
+    run: str = ""
+    before: Entry | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -79,10 +84,13 @@ def read_ledger(path: Path, *, source_tenant: str, target_tenant: str) -> Ledger
         except (KeyError, ValueError, TypeError, AttributeError):
             raise CorruptError(f"the ledger {path} is damaged") from None
         key = (entry.kind, entry.source_id.lower())
+        last = entries.get(key)
         if line.get("forgotten"):
             entries.pop(key, None)
+        elif line.get("reverted") and last is not None and last.before is not None:
+            entries[key] = last.before
         else:
-            entries[key] = entry
+            entries[key] = evolve(entry, before=last.before if last and last.run == entry.run else last)
     return Ledger(entries=entries)
 
 
@@ -92,7 +100,8 @@ def _entry(line: Mapping[str, Any]) -> Entry:
         kind=Kind(line["kind"]),
         source_id=str(line["source_id"]),
         target_id=str(line["target_id"]),
-        face=Face(fields=dict(face["fields"]), bindings=dict(face["bindings"])) if face else None,
+        face=Face.from_json(face) if face else None,
+        run=str(line.get("run") or ""),
     )
 
 
@@ -115,15 +124,28 @@ class LedgerWriter:
 
     def record(self, entry: Entry) -> None:
         """Remember one object."""
-        face = entry.face
-        self._log.append(
-            {
-                "kind": entry.kind.value,
-                "source_id": entry.source_id,
-                "target_id": entry.target_id,
-                "face": {"fields": dict(face.fields), "bindings": dict(face.bindings)} if face else None,
-            }
-        )
+        self._log.append(self._line(entry))
+
+    def forget(self, entry: Entry) -> None:
+        """Nothing is known of this source object any more."""
+        self._log.append(self._line(entry) | {"forgotten": True})
+
+    def revert(self, entry: Entry) -> None:
+        """What was known before the run that said `entry` holds again; where nothing was, it is forgotten."""
+        if entry.before is None:
+            self.forget(entry)
+        else:
+            self._log.append(self._line(entry.before) | {"reverted": True})
+
+    @staticmethod
+    def _line(entry: Entry) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "kind": entry.kind.value,
+            "source_id": entry.source_id,
+            "target_id": entry.target_id,
+            "face": entry.face.as_json() if entry.face else None,
+        }
+        return line | {"run": entry.run} if entry.run else line
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,10 @@ FORMAT = "qlikmigrate-plan"
 FORMAT_VERSION = 1
 SAME_TENANT = "same-tenant"
 
+# Rules by which somebody else stands in for an owner.
+FALLBACK = "fallback"
+IMPORTER = "importer"
+
 
 class Verb(StrEnum):
     """What is done with one object."""
@@ -43,6 +47,7 @@ class Step(StrEnum):
     CHANGE_OWNER = "change-owner"
     PUT = "put"
     ENABLE = "enable"
+    DELETE = "delete"
 
 
 class OwnerMode(StrEnum):
@@ -76,7 +81,8 @@ class Action:
 
     `owner_id`, `space_id`: at the target, space empty for a personal one. `held`: stays off until `activate`.
     `bind_last`: created without bindings, because its owner changes. `target_core`: hash of the version that an update
-    replaces.
+    replaces. `run_mode`: at the source. `wanted_owner`: the source user who owns it there; `owner_rule`: by what rule
+    `owner_id` stands for them, where `fallback` and `importer` mean that somebody else stands in.
     """
 
     seq: int
@@ -86,7 +92,10 @@ class Action:
     name: str
     owner_id: str = ""
     owner_mode: OwnerMode = OwnerMode.CALLER
+    wanted_owner: str = ""
+    owner_rule: str = ""
     space_id: str = ""
+    run_mode: str = ""
     armed: bool = False
     held: bool = False
     steps: tuple[Step, ...] = ()
@@ -96,6 +105,24 @@ class Action:
     fields: tuple[str, ...] = ()
     code: str = ""
     reason: str = ""
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether its owner only stands in for the one it belongs to."""
+        return self.verb is Verb.CREATE and self.owner_rule in (FALLBACK, IMPORTER)
+
+
+@frozen(kw_only=True)
+class WantedOwner:
+    """A source user for whom somebody stands in, as the target's users are searched for them.
+
+    Empty fields are not searched for. Rules of the mapping file that rewrite a field have been applied.
+    """
+
+    source_id: str
+    name: str = ""
+    subject: str = ""
+    email: str = ""
 
 
 @frozen(kw_only=True)
@@ -119,6 +146,7 @@ class ArchiveRef:
     digest: str
     tenant_id: str
     tenant_name: str = ""
+    host: str = ""
 
 
 @frozen(kw_only=True)
@@ -181,6 +209,7 @@ class Plan:
     rewrite_prose: bool = False
     spaces: tuple[SpaceAction, ...] = ()
     actions: tuple[Action, ...] = ()
+    owners: tuple[WantedOwner, ...] = ()
     problems: tuple[Problem, ...] = ()
     format: str = FORMAT
     format_version: int = FORMAT_VERSION

@@ -8,7 +8,17 @@ from attrs import evolve, field, frozen
 
 from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge, judge_unseen
 from qlikmigrate.importer.ledger import Ledger
-from qlikmigrate.importer.plan import Action, Conflict, OwnerMode, PlanOptions, SpaceAction, Step, Verb
+from qlikmigrate.importer.plan import (
+    FALLBACK,
+    IMPORTER,
+    Action,
+    Conflict,
+    OwnerMode,
+    PlanOptions,
+    SpaceAction,
+    Step,
+    Verb,
+)
 from qlikmigrate.importer.source import Source, SourceAutomation
 from qlikmigrate.importer.target import Target
 from qlikmigrate.kernel.event import Problem, Severity
@@ -99,7 +109,15 @@ class _Planner:
         given = self._given
         entity = one.entity
         row = given.mapping.row_of(Kind.AUTOMATION, entity.id)
-        base = Action(seq=0, verb=Verb.SKIP, source_id=entity.id, name=entity.name, armed=one.armed)
+        base = Action(
+            seq=0,
+            verb=Verb.SKIP,
+            source_id=entity.id,
+            name=entity.name,
+            armed=one.armed,
+            run_mode=entity.run_mode,
+            wanted_owner=entity.owner_id,
+        )
         if row is not None and row.decision is Decision.DROP:
             return evolve(base, code="mapping", reason=f"the mapping says `{row.decision}`")
         if row is not None and row.rule == "ambiguous":
@@ -187,6 +205,7 @@ class _Planner:
             verb=Verb.CREATE,
             owner_id=owner_id or "",
             owner_mode=mode,
+            owner_rule=self._owner_rule(one),
             space_id=space_id,
             held=one.armed and one.entity.state == "available" and self._given.options.start == "held",
             max_concurrent_runs=self._runs_of(one),
@@ -232,6 +251,14 @@ class _Planner:
                 "map the user in a mapping file, or name a --fallback-owner",
             )
         return None
+
+    def _owner_rule(self, one: SourceAutomation) -> str:
+        if self._given.options.owner == IMPORTER:
+            return IMPORTER
+        row = self._given.mapping.row_of(Kind.USER, one.entity.owner_id)
+        if row is None or row.target_id is None:
+            return FALLBACK if self._given.fallback_owner is not None else ""
+        return row.rule
 
     def _owner_mode(self, one: SourceAutomation, owner_id: str | None) -> OwnerMode:
         target = self._given.target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -13,7 +13,17 @@ from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
-from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, MappedRow, Plan, PlanOptions, SameTenant, TargetRef
+from qlikmigrate.importer.plan import (
+    SAME_TENANT,
+    Action,
+    ArchiveRef,
+    MappedRow,
+    Plan,
+    PlanOptions,
+    SameTenant,
+    TargetRef,
+    WantedOwner,
+)
 from qlikmigrate.importer.planner import Draft, PlanInput, decide, draft_of
 from qlikmigrate.importer.source import Source, read_source
 from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target, with_unlisted
@@ -116,6 +126,7 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
             digest=request.snapshot.digest,
             tenant_id=manifest.tenant.id,
             tenant_name=manifest.tenant.name or manifest.tenant.host,
+            host=manifest.tenant.host,
         ),
         target=TargetRef(
             name=client.endpoint.name,
@@ -133,8 +144,22 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
         rewrite_prose=mapping.rewrite_prose,
         spaces=decided.spaces,
         actions=decided.actions,
+        owners=_wanted_owners(decided.actions, source, request.decisions),
         problems=problems,
     )
+
+
+def _wanted_owners(actions: Iterable[Action], source: Source, decisions: MappingFile) -> tuple[WantedOwner, ...]:
+    """The source's users for whom somebody stands in."""
+    found = []
+    for ident in sorted({action.wanted_owner for action in actions if action.stands_in}):
+        user = source.inventory.get(Kind.USER, ident)
+        if user is not None:
+            renamed = decisions.renamed(user)
+            # Only those who are active at the source are searched for by address, as when users are matched.
+            email = renamed.email if user.status.lower() in ("", "active") else ""
+            found.append(WantedOwner(source_id=ident, name=user.name, subject=renamed.subject, email=email))
+    return tuple(found)
 
 
 def _same_tenant(facts: TenantFacts) -> Problem:

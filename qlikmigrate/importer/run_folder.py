@@ -22,6 +22,11 @@ def default_run(now: datetime, target: str) -> Path:
     return DEFAULT_FOLDER / f"{now:%Y%m%dT%H%M%SZ}-{safe}"
 
 
+def run_name(folder: RunFolder, plan: Plan) -> str:
+    """The run's name in ledgers, where runs of several folders meet."""
+    return f"{folder.path.name} {plan.created_at}"
+
+
 @frozen
 class RunFolder:
     """One run's files."""
@@ -76,13 +81,22 @@ class RunFolder:
 
     def keep_pre_image(self, ident: str, raw: bytes) -> str:
         """Save what an update replaces; the file's name, relative to the folder."""
-        folder = self.path / "pre-images"
-        private_folder(folder)
-        safe = ident if ident.replace("-", "").isalnum() else hashlib.sha256(ident.encode()).hexdigest()
-        path = folder / f"{safe}.json"
+        path = self._pre_image_path(ident)
+        private_folder(path.parent)
         if not path.exists():
             write_atomic(path, raw)
         return f"pre-images/{path.name}"
+
+    def pre_image(self, ident: str) -> bytes | None:
+        """What an update replaced; None where none was kept."""
+        try:
+            return self._pre_image_path(ident).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _pre_image_path(self, ident: str) -> Path:
+        safe = ident if ident.replace("-", "").isalnum() else hashlib.sha256(ident.encode()).hexdigest()
+        return self.path / "pre-images" / f"{safe}.json"
 
     def write(self, name: str, text: str) -> Path:
         """Save a report."""

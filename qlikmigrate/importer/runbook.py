@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qlikmigrate.importer.plan import Plan, Step, Verb
+from qlikmigrate.importer.plan import FALLBACK, Plan, Step, Verb
 from qlikmigrate.importer.result import Task
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 from qlikmigrate.model.inventory import Inventory
@@ -32,6 +32,8 @@ def tasks_of(
         user = target.get(Kind.USER, user_id)
         return (user.name or user.email or user.subject) if user else "the administrator"
 
+    owners = {one.source_id: one.name or one.email or one.subject for one in plan.owners}
+    by_person = {row.source_id: row.target_id for row in plan.rows if row.kind is Kind.USER and row.rule != FALLBACK}
     for seq, outcome in outcomes.items():
         action = plan.actions[seq - 1]
         if outcome.status != "done" or not outcome.target_id:
@@ -47,8 +49,20 @@ def tasks_of(
                         message=f"`{action.name}` is complete and off: `activate` or `cutover` starts it",
                     )
                 )
+            if action.stands_in and action.owner_id != by_person.get(action.wanted_owner):
+                wanted = owners.get(action.wanted_owner)
+                tasks.append(
+                    Task(
+                        code="owner-to-reassign",
+                        person="the administrator",
+                        where=where,
+                        message=f"`{action.name}` is {wanted or action.wanted_owner}'s, and {person(action.owner_id)} "
+                        "stands in",
+                        hint="`reassign RUN` gives it to them once they are at the target",
+                    )
+                )
             row = source.get(Kind.AUTOMATION, action.source_id)
-            if action.verb is Verb.CREATE and row is not None and row.run_mode == "triggered":
+            if action.verb is Verb.CREATE and (action.run_mode or (row.run_mode if row else "")) == "triggered":
                 tasks.append(
                     Task(
                         code="caller",

@@ -33,9 +33,20 @@ from qlikmigrate.model.document import cut_document
 from qlikmigrate.model.inventory import entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.schedule import is_armed
+from qlikmigrate.model.snapshot import parse
 
 _MAX_CREATES = 3
 _GIVE_UP_AFTER = 3
+
+
+def _stored(answer: object) -> Face | None:
+    """The face of the document that an answer holds, as the server stored it."""
+    return face_of(answer) if isinstance(answer, Mapping) and "workspace" in answer else None
+
+
+def _runs(answer: object) -> int | None:
+    runs = answer.get("maxConcurrentRuns") if isinstance(answer, Mapping) else None
+    return runs if isinstance(runs, int) else None
 
 
 class ObjectError(Exception):
@@ -172,9 +183,10 @@ class Writer:
             body = self._documents.shell(action, space_id, self.marker(action))
         else:
             body = self._documents.whole(action, space_id)
+        sent = face_of(parse(body))
         while True:
             since = self._server.now()
-            self._journal.intend(key, step, since=since, by=creator)
+            self._journal.intend(key, step, since=since, by=creator, face=sent)
             try:
                 answer = await client.call("automation.create", body=body)
             except OutcomeUnknownError:
@@ -194,7 +206,7 @@ class Writer:
                     raise ObjectError("broken-answer", "the answer to the create holds no id")
                 self._created(action, step, found)
                 return
-            self._created(action, step, ident)
+            self._created(action, step, ident, value)
             await self._check_answer(action, value, ident)
             return
 
@@ -221,8 +233,8 @@ class Writer:
             raise ObjectError("create-ambiguous", "a lost create may have made any of: " + ", ".join(found))
         return found[0] if found else ""
 
-    def _created(self, action: Action, step: Step, ident: str) -> None:
-        self._journal.done(str(action.seq), step, ident)
+    def _created(self, action: Action, step: Step, ident: str, answer: object = None) -> None:
+        self._journal.done(str(action.seq), step, ident, face=_stored(answer), runs=_runs(answer))
         self._documents.learn(Kind.AUTOMATION, action.source_id, ident)
         if step is Step.CREATE:
             self.faces[action.seq] = self._documents.face(action.source_id)
@@ -256,15 +268,15 @@ class Writer:
             if self._target.inventory.get(Kind.CONNECTION, connection)
         }
         body, face = self._documents.update(action, bind=self._binds(action), present=present if updates else {})
-        self._journal.intend(key, Step.PUT, since=self._server.now())
+        self._journal.intend(key, Step.PUT, since=self._server.now(), face=face)
         try:
             answer = await client.call("automation.update", body=body, id=ident)
         except ConflictError:
             answer = await self._settle_conflict(client, ident, body, now, face)
         self._server.hear(answer)
-        self._journal.done(key, Step.PUT, ident)
-        self.faces[action.seq] = face
         written = answer.json()
+        self._journal.done(key, Step.PUT, ident, face=_stored(written), runs=_runs(written))
+        self.faces[action.seq] = face
         if not isinstance(written, Mapping):
             return
         if updates and value.get("state") == "disabled" and written.get("state") not in (None, "disabled"):

@@ -39,7 +39,8 @@ def report_json(plan: Plan, result: Result) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """`text` as it may stand in a cell of a table."""
     return " ".join(text.replace("|", "\\|").split())
 
 
@@ -56,7 +57,7 @@ def report_markdown(plan: Plan, result: Result) -> str:
         "| " + " | ".join(str(number) for number in counts.values()) + " |",
         "",
     ]
-    lines += _problem_lines(result.problems)
+    lines += problem_lines(result.problems)
     lines += [
         "## Automations",
         "",
@@ -67,20 +68,21 @@ def report_markdown(plan: Plan, result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _problem_lines(problems: Iterable[Problem]) -> list[str]:
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """The problems as a section of their own; nothing where there are none."""
     told = [one for one in problems if one.severity is not Severity.INFO]
     if not told:
         return []
     lines = ["## Problems", "", "| severity | code | message | where |", "|---|---|---|---|"]
-    lines += [f"| {p.severity.value} | `{p.code}` | {_cell(p.message)} | {_cell(p.where)} |" for p in told]
+    lines += [f"| {p.severity.value} | `{p.code}` | {cell(p.message)} | {cell(p.where)} |" for p in told]
     return [*lines, ""]
 
 
 def _outcome_line(one: Outcome) -> str:
     reason = f"`{one.code}` {one.reason}" if one.code else one.reason
     return (
-        f"| {one.status} | {one.action} | {_cell(one.name)} | {one.source_id or ''} | {one.target_id or ''} "
-        f"| {_cell(reason)} |"
+        f"| {one.status} | {one.action} | {cell(one.name)} | {one.source_id or ''} | {one.target_id or ''} "
+        f"| {cell(reason)} |"
     )
 
 
@@ -91,11 +93,11 @@ def runbook_markdown(plan: Plan, tasks: Iterable[Task]) -> str:
     if not ordered:
         lines.append("Nothing is left to do.")
     for person, group in groupby(ordered, key=lambda one: one.person):
-        lines += [f"## {_cell(person)}", ""]
+        lines += [f"## {cell(person)}", ""]
         for task in group:
-            lines.append(f"- [ ] {_cell(task.message)} ({_cell(task.where)}) `{task.code}`")
+            lines.append(f"- [ ] {cell(task.message)} ({cell(task.where)}) `{task.code}`")
             if task.hint:
-                lines.append(f"      {_cell(task.hint)}")
+                lines.append(f"      {cell(task.hint)}")
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
