@@ -111,10 +111,12 @@ def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
 def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.request import read_secrets
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.restore import apply_plan
 
     values = _values(session, plan)
+    secrets = read_secrets(plan.options.connections, plan.options.secrets_file or None, session.environ)
     with target_lock(plan.target.tenant_id), open_archive(plan.archive.path) as archive:
 
         async def work() -> Result:
@@ -125,6 +127,7 @@ def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolde
                     plan,
                     folder,
                     values=values,
+                    secrets=secrets,
                     abort_on_error=session.on_error == "abort",
                     clock=session.clock,
                     sink=session.output,

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from qlikmigrate.importer.schedule_form import schedule_meaning
 from qlikmigrate.model.canonical import canonical, canonical_hash
-from qlikmigrate.model.schedule import real_schedule
 
 FIELDS = ("name", "description", "schedules", "workspace")
 
@@ -57,29 +57,6 @@ def face_of(document: Mapping[str, Any]) -> Face:
     )
 
 
-def schedule_meaning(schedules: Any) -> Mapping[str, Any] | None:
-    """What a schedule says, whatever form the service gave it; None: there is none.
-
-    `recurrence` wins over `interval`, and the service rewrites the rule. Source: Qlik's workspace skill, on schedules.
-    """
-    schedule = real_schedule(schedules)
-    if schedule is None:
-        return None
-    meaning = {key: schedule.get(key) for key in ("startAt", "stopAt", "timezone")}
-    recurrence = schedule.get("recurrence")
-    if recurrence:
-        meaning["recurrence"] = normal_rule(str(recurrence))
-    else:
-        meaning["interval"] = schedule.get("interval")
-    return meaning
-
-
-def normal_rule(rule: str) -> str:
-    """An RRULE with its parts in order and defaults left out (RFC 5545, section 3.3.10)."""
-    parts = rule.strip().upper().removeprefix("RRULE:").split(";")
-    return ";".join(sorted(part for part in parts if part and part not in ("INTERVAL=1", "WKST=MO")))
-
-
 class Verdict(StrEnum):
     """What a restore does with an automation that already has a counterpart."""
 
@@ -91,15 +68,19 @@ class Verdict(StrEnum):
 
 @frozen(kw_only=True)
 class Judgement:
-    """The verdict, why, and which fields an update would change."""
+    """The verdict, why, and which fields an update would change. `kept`: blocks that people of the target bound."""
 
     verdict: Verdict
     reason: str = ""
     fields: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     """Compare `wanted` (rewritten source), `target` (now) and `last` (what we last wrote, None: never)."""
+    # Where our last write left a gap, what people bound is their choice, also when there is a counterpart by now.
+    kept = tuple(sorted(target.bindings.keys() - last.bindings.keys())) if last is not None else ()
+    wanted = evolve(wanted, bindings={block: one for block, one in wanted.bindings.items() if block not in kept})
     changed = tuple(name for name in FIELDS if wanted.fields.get(name) != target.fields.get(name))
     rebound = _differs(wanted.bindings, target.bindings)
     fields = (*changed, *(("bindings",) if rebound else ()))
@@ -112,8 +93,10 @@ def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     if wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
         return Judgement(verdict=Verdict.UNCHANGED, reason="edited at the target, unchanged at the source")
     if target.core == last.core and not _differs(last.bindings, target.bindings):
-        return Judgement(verdict=Verdict.UPDATE, reason="changed at the source", fields=fields)
-    return Judgement(verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields)
+        return Judgement(verdict=Verdict.UPDATE, reason="changed at the source", fields=fields, kept=kept)
+    return Judgement(
+        verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields, kept=kept
+    )
 
 
 def judge_unseen(wanted: Face, last: Face | None) -> Judgement:

@@ -23,7 +23,10 @@ _FORMAT = "qlikmigrate-journal"
 
 @define
 class Done:
-    """How far one object has come. `since`: the server's time right before the write in doubt, `by`: who sent it."""
+    """How far one object has come. `since`: the server's time right before the write in doubt, `by`: who sent it.
+
+    `consent`: a connection that waits for a person's consent.
+    """
 
     target_id: str | None = None
     steps: list[Step] = field(factory=list)
@@ -31,11 +34,14 @@ class Done:
     since: datetime | None = None
     by: str = ""
     failed: str = ""
+    consent: bool = False
 
 
 @define
 class RunState:
-    """What a journal says. `objects`: by key: an action's number, or `space:SOURCE_ID`."""
+    """What a journal says. `objects`: by key: an action's number, `space:SOURCE_ID`, `member:SPACE/ASSIGNEE`,
+    `connection:SOURCE_ID`, or `settings`.
+    """
 
     started: bool = False
     finished: bool = False
@@ -138,6 +144,8 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
             one.failed = str(line["code"])
             if not line["in_doubt"]:
                 one.in_doubt = None
+        case "consent":
+            state.of(line["key"]).consent = True
         case "finished":
             state.finished = True
         case _:
