@@ -150,6 +150,16 @@ def _values(session: Session, plan: Plan) -> dict[str, str]:
     return read_values(decisions, options.mapping_file or None, session.environ)
 
 
+def _others(result: Result) -> str:
+    """The failed objects of other kinds, for one sentence."""
+    told = [
+        f"{numbers['failed']} {kind}"
+        for kind, numbers in result.counts.items()
+        if kind != "automations" and numbers.get("failed")
+    ]
+    return f", and {', '.join(told)}" if told else ""
+
+
 def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> None:
     """Raises: PartialError or MismatchError when the run came to less than it should."""
     from qlikmigrate.report.run import write_reports
@@ -167,7 +177,7 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
     session.closing.append(f"report: {folder.path / 'report.md'}")
     if result.failed:
         raise PartialError(
-            f"{result.failed} of {counts['selected']} automations failed",
+            f"{counts['failed']} of {counts['selected']} automations failed{_others(result)}",
             hint=f"--run {folder.path} --resume tries them again",
         )
     if result.differing:

@@ -16,6 +16,8 @@ from attrs import evolve, field, frozen
 from qlikmigrate.importer.schedule_form import schedule_meaning
 from qlikmigrate.model.canonical import canonical, canonical_hash
 
+# Stands before the source id of a connection that is still to be created.
+NEW = "new:"
 FIELDS = ("name", "description", "schedules", "workspace")
 
 
@@ -79,7 +81,7 @@ class Judgement:
 def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     """Compare `wanted` (rewritten source), `target` (now) and `last` (what we last wrote, None: never)."""
     # Where our last write left a gap, what people bound is their choice, also when there is a counterpart by now.
-    kept = tuple(sorted(target.bindings.keys() - last.bindings.keys())) if last is not None else ()
+    kept = tuple(sorted(_choices(wanted, target, last)))
     wanted = evolve(wanted, bindings={block: one for block, one in wanted.bindings.items() if block not in kept})
     changed = tuple(name for name in FIELDS if wanted.fields.get(name) != target.fields.get(name))
     rebound = _differs(wanted.bindings, target.bindings)
@@ -105,6 +107,13 @@ def judge_unseen(wanted: Face, last: Face | None) -> Judgement:
     if last is not None and wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
         return Judgement(verdict=Verdict.UNCHANGED, reason="unchanged at the source; the target's cannot be read")
     return Judgement(verdict=Verdict.CONFLICT, reason="the target's version cannot be read")
+
+
+def _choices(wanted: Face, target: Face, last: Face | None) -> set[str]:
+    """Blocks that the target's people bound: we left a gap there, or never wrote it and have nothing to bind yet."""
+    if last is not None:
+        return set(target.bindings.keys() - last.bindings.keys())
+    return {block for block in target.bindings if wanted.bindings.get(block, "").startswith(NEW)}
 
 
 def _differs(bindings: Mapping[str, str], other: Mapping[str, str]) -> bool:

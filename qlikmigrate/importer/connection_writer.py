@@ -13,11 +13,19 @@ from typing import Any
 
 from qlikmigrate.api.answer import Answer
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.error import ApiError, OutcomeUnknownError, UnauthorizedError, UnreachableError
+from qlikmigrate.api.error import (
+    ApiError,
+    ForbiddenError,
+    MissingError,
+    OutcomeUnknownError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from qlikmigrate.importer.connection_plan import Values, values_of
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.plan import ConnectionAction, OwnerMode, Step, Verb
+from qlikmigrate.importer.target import list_rows
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Problem, Severity, Sink
 from qlikmigrate.model.inventory import Entity, as_bool
@@ -97,10 +105,7 @@ class ConnectionWriter:
             case Step.CHECK:
                 await self._check(action)
             case _:
-                key, ident = _key(action), self._id_of(action)
-                self._journal.intend(key, step, since=self._now())
-                await self._client.call("connection.change-owner", body={"userId": action.owner_id}, id=ident)
-                self._journal.done(key, step, ident)
+                await self._give(action, step)
 
     async def _create(self, action: ConnectionAction, spaces: Mapping[str, str]) -> None:
         key = _key(action)
@@ -193,6 +198,25 @@ class ConnectionWriter:
             f"connection `{action.name}` was created and does not connect",
             f"connection {ident}",
         )
+
+    async def _give(self, action: ConnectionAction, step: Step) -> None:
+        key, ident = _key(action), self._id_of(action)
+        self._journal.intend(key, step, since=self._now())
+        try:
+            await self._client.call("connection.change-owner", body={"userId": action.owner_id}, id=ident)
+        except (ForbiddenError, MissingError):
+            # Carried out before, its answer lost: it is no longer ours to give.
+            owner = await self._owner_of(ident)
+            if owner not in (None, action.owner_id):
+                raise
+        self._journal.done(key, step, ident)
+
+    async def _owner_of(self, ident: str) -> str | None:
+        """Whose it is by the list; None where the list no longer shows it."""
+        async for row in list_rows(self._client, "connection.list"):
+            if row["id"] == ident:
+                return str(row.get("ownerId") or "")
+        return None
 
     async def _client_of(self, action: ConnectionAction) -> CloudClient:
         if action.owner_mode is OwnerMode.IMPERSONATE:

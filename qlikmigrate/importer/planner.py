@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge, judge_unseen
+from qlikmigrate.importer.comparison import NEW, Face, Judgement, Verdict, judge, judge_unseen
 from qlikmigrate.importer.connection_plan import ConnectionPlan, settle
 from qlikmigrate.importer.ledger import Ledger
 from qlikmigrate.importer.placement import Placement
@@ -89,10 +89,15 @@ def decide(given: PlanInput) -> Decided:
     return _Planner(given).run()
 
 
-def draft_of(rewritten: Rewritten, face: Face, where: str) -> Draft:
-    """The draft of a rewritten document."""
+def draft_of(rewritten: Rewritten, face: Face, bound: Mapping[str, str], where: str) -> Draft:
+    """The draft of a rewritten document. `bound`: block → connection id, as the source has it.
+
+    A connection that is still to be created is bound in the draft as `new:SOURCE_ID`.
+    """
+    pending = {ident.lower() for kind, ident in rewritten.pending if kind is Kind.CONNECTION}
+    new = {block: f"{NEW}{ident}" for block, ident in bound.items() if ident.lower() in pending}
     return Draft(
-        face=face,
+        face=evolve(face, bindings={**face.bindings, **new}),
         refers_to=frozenset(ident.lower() for kind, ident in rewritten.pending if kind is Kind.AUTOMATION),
         problems=tuple(finding.problem(where) for finding in rewritten.findings),
     )

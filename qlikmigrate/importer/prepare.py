@@ -19,6 +19,7 @@ from qlikmigrate.importer.connection_plan import (
     plan_connections,
     used_connections,
 )
+from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.connector_reading import read_parameters
 from qlikmigrate.importer.forecast import forecast
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
@@ -318,7 +319,9 @@ def _drafts(
         rewritten = rewrite(raw, rewriting)
         findings = with_secrets((*rewritten.findings, *find_names(raw, names)), raw, source.token_hashes)
         rewritten = evolve(rewritten, findings=findings)
-        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), f"automation {ident}")
+        new = any(kind is Kind.CONNECTION for kind, _ in rewritten.pending)
+        bound = face_of(parse(raw)).bindings if new else {}
+        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), bound, f"automation {ident}")
         sink(Progress(phase="rewrite", done=len(drafts), total=len(source.automations)))
     return drafts
 
