@@ -44,13 +44,16 @@ class Rig:
     handler: Handler | None = None
     secrets: dict[str, dict[str, Secret]] = field(factory=dict)
     limits: Limits = field(factory=lambda: LIMITS)
+    clients: dict[str, tuple[tuple[str, str], tuple[str, str]]] = field(factory=dict)
 
     @property
     def archive(self) -> Path:
         return self.folder / "a.qma"
 
     def endpoint(self, tenant: CloudTenant, access: Access) -> Endpoint:
-        bot, web = tenant.oauth_client("m2m"), tenant.oauth_client("impersonation")
+        if tenant.name not in self.clients:
+            self.clients[tenant.name] = (tenant.oauth_client("m2m"), tenant.oauth_client("impersonation"))
+        bot, web = self.clients[tenant.name]
         return Endpoint(
             name=tenant.name,
             url="http://127.0.0.1:1",
