@@ -15,7 +15,6 @@ from qlikmigrate.importer.result import Result, Task
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
-
 _TITLES = {"automation": "Automations", "connection": "Connections", "space": "Spaces", "settings": "Settings"}
 _OUTCOME_HEAD = ("| status | action | name | source id | target id | reason |", "|---|---|---|---|---|---|")
 

@@ -43,6 +43,7 @@ class Rig:
     options: PlanOptions = field(factory=PlanOptions)
     handler: Handler | None = None
     secrets: dict[str, dict[str, Secret]] = field(factory=dict)
+    family: str = "workflows"
     limits: Limits = field(factory=lambda: LIMITS)
     clients: dict[str, tuple[tuple[str, str], tuple[str, str]]] = field(factory=dict)
 
@@ -60,7 +61,7 @@ class Rig:
             access=access,
             credentials=OAuthClient(client_id=bot[0], client_secret=Secret(bot[1])),
             impersonation=OAuthClient(client_id=web[0], client_secret=Secret(web[1])) if self.impersonate else None,
-            family="workflows",
+            family=self.family,  # type: ignore[arg-type]
             limits=self.limits,
             handler=self.handler if tenant is self.target and self.handler else tenant.handle,
         )
