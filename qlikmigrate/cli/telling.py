@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import asdict
@@ -61,6 +61,8 @@ def tell_planned(session: Session, plan: Plan) -> None:
     if not session.output.json:
         tell_plan(session, plan, saved=None)
         return
+    for outcome in _planned_ground(plan):
+        session.output(outcome)
     for one in plan.connections:
         session.output(_planned("connection", one))
     for action in plan.actions:
@@ -81,6 +83,24 @@ def _planned(kind: str, action: Action | ConnectionAction) -> Outcome:
         code=action.code,
         reason=action.reason,
     )
+
+
+def _planned_ground(plan: Plan) -> Iterator[Outcome]:
+    """Settings and spaces."""
+    if plan.settings is not None:
+        yield Outcome(
+            kind="settings",
+            source_id=None,
+            target_id=None,
+            name="maxConcurrentRunsPerAutomation",
+            action="update",
+            status="planned",
+            reason=f"from {plan.settings.before} to {plan.settings.after}",
+        )
+    for one in plan.spaces:
+        yield Outcome(
+            kind="space", source_id=one.source_id, target_id=None, name=one.name, action="create", status="planned"
+        )
 
 
 def _counts(plan: Plan) -> dict[str, dict[str, int]]:

@@ -16,9 +16,9 @@ from test_faults import EFFECTS, Killed, run_to_the_end
 
 from qlikmigrate.importer.plan import Verb
 from qlikmigrate.importer.plan import dump_plan as dump
+from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.secret import Secret
 from qlikmigrate.report.run import write_reports
-from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.sandbox import Fault
 from qlikmigrate.sandbox.switches import BotConnections
 
@@ -87,7 +87,8 @@ def test_no_value_reaches_any_file_or_word(tmp_path: Path, capfd: pytest.Capture
     """Plan, journal, reports, ledger and archive hold names of parameters and not one value."""
     rig = make_ground(tmp_path)
     plan = rig.plan()
-    assert PASSWORD not in dump(plan).decode() and "Password" in dump(plan).decode()
+    assert PASSWORD not in dump(plan).decode()
+    assert "Password" in dump(plan).decode()
     result = rig.apply(plan)
     write_reports(RunFolder(tmp_path / "run"), plan, result)
     assert PASSWORD not in repr(plan) + repr(result) + "".join(capfd.readouterr())
@@ -101,7 +102,8 @@ def test_missing_values_leave_it_to_people_and_the_next_run_binds(tmp_path: Path
     plan = rig.plan()
     (post,) = [one for one in plan.connections if one.name == "Post"]
     assert (post.verb, post.code) == (Verb.SKIP, "connection-values-missing")
-    assert "`Host`" in post.reason and "`Encryption`" not in post.reason
+    assert "`Host`" in post.reason
+    assert "`Encryption`" not in post.reason
     result = rig.apply(plan)
     assert result.failed == 0
     assert bound_to(automation(rig, "mailer")) == [None]
