@@ -13,17 +13,15 @@ from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError
 from qlikmigrate.importer.comparison import Face
 from qlikmigrate.importer.connection_plan import Values
-from qlikmigrate.importer.connection_writer import ConnectionWriter
 from qlikmigrate.importer.document_source import DocumentSource
+from qlikmigrate.importer.ground import Ground
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.ledger import Entry, LedgerWriter
-from qlikmigrate.importer.plan import Action, ConnectionAction, Plan, Step, Verb
+from qlikmigrate.importer.plan import Action, Plan, Step, Verb
 from qlikmigrate.importer.readback import Reading, read_back
 from qlikmigrate.importer.result import Result, count, outcome_of
 from qlikmigrate.importer.run_folder import RunFolder
-from qlikmigrate.importer.runbook import consent_tasks, tasks_of
-from qlikmigrate.importer.settings_writer import raise_settings
-from qlikmigrate.importer.space_writer import SpaceWriter
+from qlikmigrate.importer.runbook import tasks_of
 from qlikmigrate.importer.target import Target, list_rows
 from qlikmigrate.importer.writer import ObjectError, Writer
 from qlikmigrate.kernel.clock import Clock
@@ -108,19 +106,9 @@ class _Run:
         self._failed: dict[int, ObjectError] = {}
         self._drifted: set[int] = set()
         self._problems: list[Problem] = list(given.plan.problems)
-        self._spaces: dict[str, str] = {}
-        self._space_writer = SpaceWriter(given.client, journal, self._writer.server_now, sink)
-        self._connections = ConnectionWriter(
-            given.client,
-            journal,
-            given.secrets,
-            clock,
-            self._writer.server_now,
-            sink,
-            caller_id=given.target.caller.user_id,
-            before=given.plan.target.fingerprint.get(Kind.CONNECTION.value, {}),
+        self._ground = Ground(
+            given.plan, given.client, given.target, journal, given.secrets, clock, self._writer.server_now, sink
         )
-        self._settings_error: ApiError | None = None
         self._stopped = False
         self._ended_before = journal.state.finished
 
@@ -132,10 +120,10 @@ class _Run:
                 given.documents.learn(Kind.AUTOMATION, self._actions[seq].source_id, known.target_id)
         if given.plan.changes:
             await self._writer.greet()
-            await self._prepare_ground()
+            await self._lay_ground()
             await self._create()
             await self._complete()
-            await self._space_writer.hand_over(given.plan.spaces)
+            await self._ground.hand_over()
         readings = await self._verify()
         await self._enable(readings)
         await self._look_for_doubles()
@@ -143,45 +131,20 @@ class _Run:
 
     # Phases
 
-    async def _prepare_ground(self) -> None:
-        """Settings, spaces with their people, connections: what automations stand on."""
-        given, plan = self._given, self._given.plan
-        if plan.settings is not None:
-            self._settings_error = await raise_settings(
-                given.client, plan.settings, self._journal, self._writer.server_now
-            )
-            if self._settings_error is not None:
-                message = f"maxConcurrentRunsPerAutomation was not raised: {self._settings_error.message}"
-                self._note(self._settings_error.code, Severity.ERROR, message, "settings")
-        self._spaces = await self._space_writer.create(plan.spaces)
-        for source_id, ident in self._spaces.items():
+    async def _lay_ground(self) -> None:
+        """Settings, spaces and connections; what stands on one that failed does not begin."""
+        given, ground = self._given, self._ground
+        await ground.lay()
+        for source_id, ident in ground.spaces.items():
             given.documents.learn(Kind.SPACE, source_id, ident)
-        if given.target.can_impersonate:
-            # Owners are no members: what is created as them in their new space needs them to own it by then.
-            await self._space_writer.hand_over(plan.spaces)
-        await self._connections.create(plan.connections, self._spaces)
-        for source_id, ident in self._connections.made.items():
+        for source_id, ident in ground.connections.items():
             given.documents.learn(Kind.CONNECTION, source_id, ident)
-            if source_id not in self._connections.failed:
-                given.ledger.record(Entry(kind=Kind.CONNECTION, source_id=source_id, target_id=ident))
-        self._hold_back()
-
-    def _hold_back(self) -> None:
-        """What stands on something that failed waits for it: a resume brings both."""
-        waiting = {
-            source_id: one
-            for one in self._given.plan.connections
-            if one.source_id in self._connections.failed
-            for source_id in one.used_by
-        }
-        settings = self._given.plan.settings if self._settings_error is not None else None
+        for source_id, ident in ground.sound_connections():
+            given.ledger.record(Entry(kind=Kind.CONNECTION, source_id=source_id, target_id=ident))
+        blocked = ground.blocked()
         for action in self._actions.values():
-            if not action.steps or self._is_complete(action):
-                continue
-            if (connection := waiting.get(action.source_id)) is not None:
-                self._fail(action, ObjectError("connection-failed", f"waits for connection `{connection.name}`"))
-            elif settings is not None and (action.max_concurrent_runs or 0) > settings.before:
-                self._fail(action, ObjectError("settings-failed", "waits for maxConcurrentRunsPerAutomation"))
+            if action.steps and action.source_id in blocked and not self._is_complete(action):
+                self._fail(action, ObjectError(*blocked[action.source_id]))
 
     async def _create(self) -> None:
         """One after the other: creates with one natural key must not overlap, and callees come before callers."""
@@ -211,7 +174,7 @@ class _Run:
             return
         space_id = action.space_id
         if space_id.startswith("new:"):
-            space_id = self._spaces[space_id.removeprefix("new:")]
+            space_id = self._ground.spaces[space_id.removeprefix("new:")]
         for step in steps:
             try:
                 await self._writer.take(action, step, space_id)
@@ -330,66 +293,6 @@ class _Run:
 
     # Result
 
-    def _waits_for_consent(self, one: ConnectionAction) -> bool:
-        """This process saw it, or the journal says that an earlier one did."""
-        noted = self._journal.state.of(f"connection:{one.source_id}").consent
-        return one.source_id in self._connections.made and (noted or one.source_id in self._connections.consents)
-
-    def _connection_outcomes(self) -> dict[str, Outcome]:
-        found: dict[str, Outcome] = {}
-        for one in self._given.plan.connections:
-            error = self._connections.failed.get(one.source_id)
-            target_id = self._connections.made.get(one.source_id) or one.target_id
-            code, reason = (error.code, error.reason) if error else ("", "")
-            if one.verb is Verb.CREATE and not error and not target_id:
-                code, reason = "not-started", "stopped before its turn"
-            found[one.source_id] = outcome_of(one, target_id=target_id, code=code, reason=reason)
-            self._sink(found[one.source_id])
-        return found
-
-    def _ground_outcomes(self) -> list[Outcome]:
-        """Spaces and settings."""
-        found = [
-            Outcome(
-                kind="space",
-                source_id=one.source_id,
-                target_id=self._spaces.get(one.source_id),
-                name=one.name,
-                action="create",
-                status="done",
-            )
-            for one in self._given.plan.spaces
-        ]
-        if self._given.plan.settings is not None:
-            error = self._settings_error
-            found.append(
-                Outcome(
-                    kind="settings",
-                    source_id=None,
-                    target_id=None,
-                    name="maxConcurrentRunsPerAutomation",
-                    action="update",
-                    status="failed" if error else "done",
-                    code=error.code if error else "",
-                    reason=error.message if error else f"raised to {self._given.plan.settings.after}",
-                )
-            )
-        for one in found:
-            self._sink(one)
-        return found
-
-    def _counts(self, outcomes: Mapping[int, Outcome], connections: Mapping[str, Outcome]) -> dict[str, dict[str, int]]:
-        plan = self._given.plan
-        counts = {
-            "automations": count(self._actions, outcomes),
-            "connections": count({one.source_id: one for one in plan.connections}, connections),
-            "spaces": {"selected": len(plan.spaces), "created": len(self._spaces), "failed": 0},
-        }
-        if plan.settings is not None:
-            failed = int(self._settings_error is not None)
-            counts["settings"] = {"selected": 1, "updated": 1 - failed, "failed": failed}
-        return counts
-
     def _target_id(self, action: Action) -> str:
         return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""
 
@@ -418,8 +321,11 @@ class _Run:
                 code, reason = "not-started", "stopped before its turn"
             outcomes[seq] = outcome_of(action, target_id=self._target_id(action) or None, code=code, reason=reason)
             self._sink(outcomes[seq])
-        connections = self._connection_outcomes()
-        everything = (*outcomes.values(), *connections.values(), *self._ground_outcomes())
+        ground = self._ground
+        others = (*ground.connection_outcomes().values(), *ground.other_outcomes())
+        for one in others:
+            self._sink(one)
+        everything = (*outcomes.values(), *others)
         failed = sum(1 for one in everything if one.status == "failed")
         if not failed and not self._journal.state.finished:
             self._journal.finish()
@@ -428,29 +334,23 @@ class _Run:
             for row in self._given.plan.rows
             if row.target_id and row.kind is not Kind.AUTOMATION
         ]
-        ids += [("space", source_id, ident) for source_id, ident in self._spaces.items()]
+        ids += [("space", source_id, ident) for source_id, ident in ground.spaces.items()]
         ids += [
             ("automation", self._actions[seq].source_id, one.target_id)
             for seq, one in outcomes.items()
             if one.target_id
         ]
-        ids += [("connection", *pair) for pair in self._connections.made.items()]
-        told = (*self._problems, *self._space_writer.problems, *self._connections.problems, *self._writer.problems)
-        problems = tuple(dict.fromkeys(told))
-        consents = [
-            (one, self._connections.made[one.source_id])
-            for one in self._given.plan.connections
-            if self._waits_for_consent(one)
-        ]
+        ids += [("connection", *pair) for pair in ground.connections.items()]
+        problems = tuple(dict.fromkeys((*self._problems, *ground.problems, *self._writer.problems)))
         return Result(
             outcomes=everything,
             problems=problems,
             tasks=(
                 *tasks_of(self._given.plan, self._given.source, self._given.target.inventory, outcomes, problems),
-                *consent_tasks(consents, self._given.target.inventory),
+                *ground.tasks(),
             ),
             ids=tuple(ids),
-            counts=self._counts(outcomes, connections),
+            counts={"automations": count(self._actions, outcomes), **ground.counts()},
             failed=failed,
             differing=len(self._drifted),
         )
