@@ -143,8 +143,9 @@ class _Run:
             given.ledger.record(Entry(kind=Kind.CONNECTION, source_id=source_id, target_id=ident))
         blocked = ground.blocked()
         for action in self._actions.values():
-            if action.steps and action.source_id in blocked and not self._is_complete(action):
-                self._fail(action, ObjectError(*blocked[action.source_id]))
+            waits = blocked.get(action.source_id)
+            if waits is not None and action.steps and not self._is_complete(action):
+                self._fail(action, ObjectError(waits.code, waits.reason))
 
     async def _create(self) -> None:
         """One after the other: creates with one natural key must not overlap, and callees come before callers."""

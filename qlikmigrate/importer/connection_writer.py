@@ -37,7 +37,7 @@ _MAX_CREATES = 3
 class ConnectionObjectError(Exception):
     """One connection's work cannot go on. `code` is a stable word."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, *, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
@@ -132,13 +132,14 @@ class ConnectionWriter:
             if ident:
                 self._journal.done(key, Step.CREATE, ident)
                 return
-        raise ConnectionObjectError("outcome-unknown", "the create was lost again and again")
+        raise ConnectionObjectError(code="outcome-unknown", reason="the create was lost again and again")
 
     def _body(self, action: ConnectionAction, space_id: str) -> dict[str, Any]:
         values = values_of(Entity(kind=Kind.CONNECTION, id=action.source_id, name=action.name), self._values)
         if set(values) != set(action.params):
             raise ConnectionObjectError(
-                "secrets-changed", "the secrets file no longer has the parameters that the plan was made with"
+                code="secrets-changed",
+                reason="the secrets file no longer has the parameters that the plan was made with",
             )
         body: dict[str, Any] = {
             "connectorId": action.connector_id,
@@ -162,7 +163,9 @@ class ConnectionWriter:
         ours = {one.target_id for one in self._journal.state.objects.values() if one.target_id}
         found = await find_created(client, wanted, before=self._before, ours=ours, clock=self._clock, wait=True)
         if len(found) > 1:
-            raise ConnectionObjectError("create-ambiguous", "a lost create may have made any of: " + ", ".join(found))
+            raise ConnectionObjectError(
+                code="create-ambiguous", reason="a lost create may have made any of: " + ", ".join(found)
+            )
         return found[0] if found else ""
 
     async def _check(self, action: ConnectionAction) -> None:
@@ -227,7 +230,7 @@ class ConnectionWriter:
         return str(self._journal.state.of(_key(action)).target_id)
 
     def _fail(self, action: ConnectionAction, code: str, reason: str) -> None:
-        self.failed[action.source_id] = ConnectionObjectError(code, reason)
+        self.failed[action.source_id] = ConnectionObjectError(code=code, reason=reason)
         self._tell(code, Severity.ERROR, f"connection `{action.name}`: {reason}", f"connection {action.source_id}")
 
     def _tell(self, code: str, severity: Severity, message: str, where: str) -> None:

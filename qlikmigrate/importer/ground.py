@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from attrs import frozen
+
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError
 from qlikmigrate.importer.connection_plan import Values
@@ -24,6 +26,14 @@ from qlikmigrate.kernel.event import Outcome, Problem, Severity, Sink
 from qlikmigrate.model.kind import Kind
 
 _SETTING = "maxConcurrentRunsPerAutomation"
+
+
+@frozen(kw_only=True)
+class Waiting:
+    """Why an automation does not begin. `code` is a stable word."""
+
+    code: str
+    reason: str
 
 
 class Ground:
@@ -96,15 +106,16 @@ class Ground:
         """(source id, id) of those made and complete."""
         return [pair for pair in self.connections.items() if pair[0] not in self._connections.failed]
 
-    def blocked(self) -> dict[str, tuple[str, str]]:
-        """Source id of an automation → why it has to wait: a stable word and a reason."""
-        found: dict[str, tuple[str, str]] = {}
+    def blocked(self) -> dict[str, Waiting]:
+        """Source id of an automation → why it has to wait."""
+        found: dict[str, Waiting] = {}
         if self._plan.settings is not None and self._settings_error is not None:
             high = [one for one in self._plan.actions if _runs(one) > self._plan.settings.before]
-            found |= {one.source_id: ("settings-failed", f"waits for {_SETTING}") for one in high}
+            waits = Waiting(code="settings-failed", reason=f"waits for {_SETTING}")
+            found |= {one.source_id: waits for one in high}
         for one in self._plan.connections:
             if one.source_id in self._connections.failed:
-                waits = ("connection-failed", f"waits for connection `{one.name}`")
+                waits = Waiting(code="connection-failed", reason=f"waits for connection `{one.name}`")
                 found |= dict.fromkeys(one.used_by, waits)
         return found
 

@@ -70,10 +70,10 @@ def check_probes(probes: Probes, given: PreflightInput) -> list[Problem]:
     if probes.refused:
         problems.append(
             _error(
-                "impersonation-refused",
                 f"the `impersonation` client may not act as an owner: {probes.refused}",
                 "tenant " + given.target.inventory.tenant.id,
                 "tick its machine-to-machine impersonation box, set its consent method to Trusted, or use --owner",
+                code="impersonation-refused",
             )
         )
     if probes.owner_scopes is not None and not probes.owner_scopes & _USER_SCOPES:
@@ -95,10 +95,10 @@ def _writes_foreign(action: Action, caller: str) -> bool:
 
 def _scope(client: str, scope: str, given: PreflightInput) -> Problem:
     return _error(
-        "scope-missing",
         f"the tokens of the `{client}` client do not have the scope `{scope}`",
         "tenant " + given.target.inventory.tenant.id,
         f"give the client the scope `{scope}`",
+        code="scope-missing",
     )
 
 
@@ -118,11 +118,11 @@ def _creators(given: PreflightInput) -> Iterator[Problem]:
         if user is None or user.roles is None or user.roles & _CREATOR_ROLES:
             continue
         yield _error(
-            "creator-role-missing",
             f"`{user.name or user.subject}` would own or create {number} automations and lacks the role"
             " AutomationCreator",
             f"user {owner}",
             "give the user the role in the target's administration",
+            code="creator-role-missing",
         )
 
 
@@ -130,10 +130,10 @@ def _names(given: PreflightInput) -> Iterator[Problem]:
     for action in given.actions:
         if action.verb is Verb.CREATE and not action.name.strip():
             yield _error(
-                "name-refused",
                 "the service takes no automation without a name",
                 f"automation {action.source_id}",
                 "name it at the source and back it up again, or leave it out",
+                code="name-refused",
             )
 
 
@@ -175,12 +175,12 @@ def _settings(given: PreflightInput) -> Iterator[Problem]:
     caller = given.target.caller
     if given.settings is not None and not caller.may_transfer:
         yield _error(
-            "settings-not-writable",
             "this identity may not raise maxConcurrentRunsPerAutomation",
             "settings",
             "use a tenant administrator's identity, or leave --settings out",
+            code="settings-not-writable",
         )
 
 
-def _error(code: str, message: str, where: str, hint: str) -> Problem:
+def _error(message: str, where: str, hint: str, *, code: str) -> Problem:
     return Problem(code=code, severity=Severity.ERROR, message=message, where=where, hint=hint)
