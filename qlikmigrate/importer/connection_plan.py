@@ -154,6 +154,7 @@ def _create(given: ConnectionInput, one: Entity, base: ConnectionAction) -> Conn
     mode = owner_mode_of(given.target, owner, given.options.owner)
     if mode is None:
         return evolve(base, code="owner-not-settable", reason="this identity cannot give it to its owner")
+    base = evolve(base, owner_id=owner)
     values = values_of(one, given.values)
     asked = given.parameters.get(one.id)
     if asked is None and not values:

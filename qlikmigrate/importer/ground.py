@@ -17,7 +17,7 @@ from qlikmigrate.importer.connection_writer import ConnectionWriter
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.plan import Action, ConnectionAction, Plan, Verb
 from qlikmigrate.importer.result import Task, count, outcome_of
-from qlikmigrate.importer.runbook import consent_tasks
+from qlikmigrate.importer.runbook import consent_tasks, person_of
 from qlikmigrate.importer.settings_writer import raise_settings
 from qlikmigrate.importer.space_writer import SpaceWriter
 from qlikmigrate.importer.target import Target
@@ -173,9 +173,25 @@ class Ground:
         return counts
 
     def tasks(self) -> list[Task]:
-        """Consents that only a connection's owner can give."""
+        """Consents that only a connection's owner can give, and what else of the ground is left for people."""
         waiting = [(one, self.connections[one.source_id]) for one in self._plan.connections if self._waits(one)]
-        return consent_tasks(waiting, self._target.inventory)
+        tasks = consent_tasks(waiting, self._target.inventory)
+        owners = {f"connection {one.source_id}": one.owner_id for one in self._plan.connections if one.used_by}
+        for problem in self._plan.problems:
+            if problem.severity is Severity.TODO and problem.where in owners | dict.fromkeys(self._new_spaces(), ""):
+                tasks.append(
+                    Task(
+                        code=problem.code,
+                        person=person_of(owners.get(problem.where, ""), self._target.inventory),
+                        message=problem.message,
+                        where=problem.where,
+                        hint=problem.hint,
+                    )
+                )
+        return tasks
+
+    def _new_spaces(self) -> list[str]:
+        return [f"space {one.source_id}" for one in self._plan.spaces]
 
     def _waits(self, one: ConnectionAction) -> bool:
         """This process saw it, or the journal says that an earlier one did."""

@@ -118,8 +118,8 @@ def _creators(given: PreflightInput) -> Iterator[Problem]:
         if user is None or user.roles is None or user.roles & _CREATOR_ROLES:
             continue
         yield _error(
-            f"`{user.name or user.subject}` would own or create {number} automations and lacks the role"
-            " AutomationCreator",
+            f"`{user.name or user.subject}` would own or create {number} automation{'s' if number > 1 else ''}"
+            " and lacks the role AutomationCreator",
             f"user {owner}",
             "give the user the role in the target's administration",
             code="creator-role-missing",

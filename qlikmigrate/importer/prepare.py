@@ -22,6 +22,7 @@ from qlikmigrate.importer.connection_plan import (
 from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.connector_reading import read_parameters
 from qlikmigrate.importer.forecast import forecast
+from qlikmigrate.importer.hidden_connection import with_hidden
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, MappedRow, Plan, PlanOptions, SameTenant, TargetRef
 from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draft_of, settled
@@ -100,6 +101,11 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     ledger = read_ledger(ledger_path, source_tenant=manifest.tenant.id, target_tenant=facts.id)
     target = await with_unlisted(client, target, _written_for(source, ledger))
     mapping, fallback = await _match(client, request, source, target, ledger)
+    seen = target
+    if options.connections != "skip":
+        target = await with_hidden(client, target, used_connections(source), mapping, ledger)
+    if target is not seen:
+        mapping, fallback = await _match(client, request, source, target, ledger)
     planned = await _plan_connections(client, request, source, target, mapping)
     mapping = mapping.with_pending(planned.pending())
     counterparts = [

@@ -24,6 +24,7 @@ from qlikmigrate.api.error import (
 )
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.document_source import DocumentSource
+from qlikmigrate.importer.hidden_connection import is_hidden
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.plan import Action, OwnerMode, Step
@@ -257,7 +258,7 @@ class Writer:
         present = {
             block: connection
             for block, connection in now.bindings.items()
-            if self._target.inventory.get(Kind.CONNECTION, connection)
+            if self._resolves(connection, action.owner_id)
         }
         self._journal.intend(key, Step.PUT, since=self._server.now())
         answer, face = await self._send(client, action, ident, present if updates else {}, now)
@@ -272,6 +273,11 @@ class Writer:
             await client.call("automation.disable", id=ident)
         elif not updates or action.held:
             await self._check_answer(action, written, ident)
+
+    def _resolves(self, connection: str, owner: str) -> bool:
+        """Whether a binding leads somewhere; where the owner's connections are hidden from us, it is taken to."""
+        inventory = self._target.inventory
+        return inventory.get(Kind.CONNECTION, connection) is not None or is_hidden(inventory, owner)
 
     async def _send(
         self, client: CloudClient, action: Action, ident: str, present: Mapping[str, str], before: Face

@@ -108,6 +108,8 @@ def test_missing_values_leave_it_to_people_and_the_next_run_binds(tmp_path: Path
     assert result.failed == 0
     assert bound_to(automation(rig, "mailer")) == [None]
     assert {"connection-values-missing", "connection-unbound"} <= {one.code for one in result.problems}
+    people = {(one.code, one.person) for one in result.tasks}
+    assert {("connection-values-missing", "Ben Example"), ("space-group-left", "the administrator")} <= people
 
     made = rig.target.add_connection(MAIL, "Post", rig.ben_there, params=MAIL_VALUES)
     again = rig.plan()
@@ -205,12 +207,16 @@ def test_automations_wait_for_a_connection_that_failed(tmp_path: Path) -> None:
     assert (rig.state(), rig.ground()) == (dict(calm(True)[0]), calm(True)[1])
 
 
+@pytest.mark.parametrize("impersonate", [True, False], ids=["impersonate", "transfer"])
 @pytest.mark.parametrize("seen", [BotConnections.NONE, BotConnections.READ])
-def test_whatever_the_bot_sees_of_connections(tmp_path: Path, seen: BotConnections) -> None:
+def test_whatever_the_bot_sees_of_connections(tmp_path: Path, seen: BotConnections, impersonate: bool) -> None:
     """Lists that hide or show other people's connections: created once, and the next plan is silent."""
-    rig = make_ground(tmp_path)
+    rig = make_ground(tmp_path, impersonate=impersonate)
     rig.target.switches = evolve(rig.target.switches, bot_connections=seen)
-    rig.apply(rig.plan())
+    result = rig.apply(rig.plan())
+    assert (result.failed, result.differing) == (0, 0)
+    again = rig.plan()
+    assert again.writes == 0
     assert len([one for one in rig.target.connections.values() if one["name"] == "Post"]) == 1
 
 
