@@ -124,6 +124,7 @@ def describe_plan(plan: Plan, automation: str | None) -> Iterator[Row]:
         head = {
             "kind": "plan", "archive": plan.archive.path, "target": plan.target.name, "created_at": plan.created_at,
             "refused": plan.refused, "writes": plan.writes,
+            "forecast": asdict(plan.forecast) if plan.forecast else None,
         }  # fmt: skip
         yield head, f"plan of {plan.created_at}: {plan.archive.path} → `{plan.target.name}` ({plan.target.host})"
         for problem in plan.problems:
@@ -138,8 +139,8 @@ def describe_plan(plan: Plan, automation: str | None) -> Iterator[Row]:
         for action in chosen:
             yield _action_row(action)
     if automation is None:
-        for line in plan_summary(plan):
-            yield {"kind": "sum", "text": line}, line
+        lines = plan_summary(plan)
+        yield {"kind": "sum", "text": "; ".join(lines)}, "\n".join(lines)
 
 
 def describe_run(folder: RunFolder, automation: str | None) -> Iterator[Row]:
