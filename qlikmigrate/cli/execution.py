@@ -111,10 +111,12 @@ def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
 def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.request import read_secrets
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.restore import apply_plan
 
     values = _values(session, plan)
+    secrets = read_secrets(plan.options.connections, plan.options.secrets_file or None, session.environ)
     with target_lock(plan.target.tenant_id), open_archive(plan.archive.path) as archive:
 
         async def work() -> Result:
@@ -125,6 +127,7 @@ def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolde
                     plan,
                     folder,
                     values=values,
+                    secrets=secrets,
                     abort_on_error=session.on_error == "abort",
                     clock=session.clock,
                     sink=session.output,
@@ -147,6 +150,16 @@ def _values(session: Session, plan: Plan) -> dict[str, str]:
     return read_values(decisions, options.mapping_file or None, session.environ)
 
 
+def _others(result: Result) -> str:
+    """The failed objects of other kinds, for one sentence."""
+    told = [
+        f"{numbers['failed']} {kind}"
+        for kind, numbers in result.counts.items()
+        if kind != "automations" and numbers.get("failed")
+    ]
+    return f", and {', '.join(told)}" if told else ""
+
+
 def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> None:
     """Raises: PartialError or MismatchError when the run came to less than it should."""
     from qlikmigrate.report.run import write_reports
@@ -164,7 +177,7 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
     session.closing.append(f"report: {folder.path / 'report.md'}")
     if result.failed:
         raise PartialError(
-            f"{result.failed} of {counts['selected']} automations failed",
+            f"{counts['failed']} of {counts['selected']} automations failed{_others(result)}",
             hint=f"--run {folder.path} --resume tries them again",
         )
     if result.differing:

@@ -127,11 +127,13 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
                 click.option("--fallback-owner", metavar="WHO", help="Owner in place of those without a counterpart."),
                 click.option(
                     "--connections",
-                    type=choice(["match", "skip"]),
+                    type=choice(["match", "create", "skip"]),
                     default="match",
                     show_default=True,
-                    help="Bind to the target's matching connections, or leave unbound.",
+                    help="Bind to the target's matching connections; create the others; or leave unbound.",
                 ),
+                click.option("--secrets", "secrets_path", metavar="FILE", help="Values for connections to create."),
+                click.option("--settings", is_flag=True, help="Raise the limit of concurrent runs to the source's."),
                 click.option("--create-spaces", is_flag=True, help="Create spaces that the target lacks."),
                 click.option(
                     "--start",

@@ -11,6 +11,7 @@ from qlikmigrate.cli.option import read_text
 if TYPE_CHECKING:
     from qlikmigrate.archive import Archive
     from qlikmigrate.importer.prepare import PlanRequest
+    from qlikmigrate.kernel.secret import Secret
     from qlikmigrate.remap.mapping_file import MappingFile
 
 
@@ -56,6 +57,24 @@ def read_values(decisions: MappingFile, mapping_path: str | None, environ: Mappi
     return values
 
 
+def read_secrets(
+    connections: str, secrets_path: str | None, environ: Mapping[str, str]
+) -> dict[str, dict[str, Secret]]:
+    """The values of `--secrets`, by connection and parameter.
+
+    Raises:
+        UsageError: nothing would use them, or one cannot be had.
+    """
+    from qlikmigrate.config.connection_secrets import read_connection_secrets
+    from qlikmigrate.kernel.error import UsageError
+
+    if not secrets_path:
+        return {}
+    if connections != "create":
+        raise UsageError("--secrets is for connections that are created", hint="add --connections create")
+    return read_connection_secrets(Path(secrets_path), environ)
+
+
 def request_of(
     archive: Archive, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
 ) -> PlanRequest:
@@ -71,6 +90,7 @@ def request_of(
         connections=flags["connections"],
         start=flags["start"],
         on_conflict=Conflict(flags["on_conflict"]),
+        settings=flags["settings"],
         create_spaces=flags["create_spaces"],
         same_tenant=SameTenant(flags["same_tenant"]) if flags["same_tenant"] else None,
         allow=flags["allow"],
@@ -78,6 +98,7 @@ def request_of(
         exclude=flags["exclude"],
         with_calls=flags["with_calls"],
         mapping_file=str(Path(flags["mapping_path"]).absolute()) if flags["mapping_path"] else "",
+        secrets_file=str(Path(flags["secrets_path"]).absolute()) if flags["secrets_path"] else "",
         ids_file=str(Path(flags["ids_path"]).absolute()) if flags["ids_path"] else "",
         ledger=flags["ledger"] or "",
     )
@@ -88,6 +109,7 @@ def request_of(
         decisions=decisions,
         mapping_text=text,
         values=read_values(decisions, flags["mapping_path"], environ),
+        secrets=read_secrets(options.connections, flags["secrets_path"], environ),
         options=options,
         match_items=flags["match_items"],
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from attrs import asdict
 
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
-    from qlikmigrate.importer.plan import Plan
+    from qlikmigrate.importer.plan import Action, ConnectionAction, Plan
 
 
 def tell_problems(session: Session, problems: Iterable[Problem], *, known: bool = False) -> None:
@@ -48,6 +50,7 @@ def tell_plan(session: Session, plan: Plan, *, saved: str | None) -> None:
     hint = f"`qlikmigrate show {saved}` lists them" if saved else "--verbose lists them"
     output.rows(plan_rows(plan, everything=everything), hint=hint)
     session.report["counts"] = _counts(plan)
+    session.report["forecast"] = asdict(plan.forecast) if plan.forecast else None
     session.closing += plan_summary(plan)
 
 
@@ -58,22 +61,54 @@ def tell_planned(session: Session, plan: Plan) -> None:
     if not session.output.json:
         tell_plan(session, plan, saved=None)
         return
+    for outcome in _planned_ground(plan):
+        session.output(outcome)
+    for one in plan.connections:
+        session.output(_planned("connection", one))
     for action in plan.actions:
-        session.output(
-            Outcome(
-                kind="automation",
-                source_id=action.source_id,
-                target_id=action.target_id,
-                name=action.name,
-                action=action.verb.value,
-                status="planned",
-                code=action.code,
-                reason=action.reason,
-            )
-        )
+        session.output(_planned("automation", action))
     session.report["counts"] = _counts(plan)
+    session.report["forecast"] = asdict(plan.forecast) if plan.forecast else None
     session.closing += plan_summary(plan)
 
 
+def _planned(kind: str, action: Action | ConnectionAction) -> Outcome:
+    return Outcome(
+        kind=kind,
+        source_id=action.source_id,
+        target_id=action.target_id,
+        name=action.name,
+        action=action.verb.value,
+        status="planned",
+        code=action.code,
+        reason=action.reason,
+    )
+
+
+def _planned_ground(plan: Plan) -> Iterator[Outcome]:
+    """Settings and spaces."""
+    if plan.settings is not None:
+        yield Outcome(
+            kind="settings",
+            source_id=None,
+            target_id=None,
+            name="maxConcurrentRunsPerAutomation",
+            action="update",
+            status="planned",
+            reason=f"from {plan.settings.before} to {plan.settings.after}",
+        )
+    for one in plan.spaces:
+        yield Outcome(
+            kind="space", source_id=one.source_id, target_id=None, name=one.name, action="create", status="planned"
+        )
+
+
 def _counts(plan: Plan) -> dict[str, dict[str, int]]:
-    return {"automations": {**plan.counts(), "failed": 0}}
+    counts = {
+        "automations": {**plan.counts(), "failed": 0},
+        "connections": {**plan.connection_counts(), "failed": 0},
+        "spaces": {"selected": len(plan.spaces), "created": len(plan.spaces), "failed": 0},
+    }
+    if plan.settings is not None:
+        counts["settings"] = {"selected": 1, "updated": 1, "failed": 0}
+    return counts

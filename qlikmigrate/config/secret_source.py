@@ -21,11 +21,15 @@ _COMMAND_TIMEOUT_S = 60
 
 @frozen(kw_only=True)
 class SecretSource:
-    """One source. `form`: literal, env, file, keyring or command. `where`: its place in the tenants file."""
+    """One source. `form`: literal, env, file, keyring or command. `where`: its place in the tenants file.
+
+    `text`: it may hold anything, as a password or a host does; only the line end of a file is taken off.
+    """
 
     form: str
     words: tuple[str, ...] = field(repr=False)
     where: str
+    text: bool = False
 
     def read(self, *, environ: Mapping[str, str], folder: Path) -> Secret:
         """The secret. Relative files are looked up in `folder`.
@@ -38,15 +42,20 @@ class SecretSource:
             case "env":
                 if word not in environ:
                     raise UsageError(f"{where}: environment variable `{word}` is not set", hint=f"export {word}=…")
-                return _checked(environ[word], where)
+                return self._checked(environ[word])
             case "file":
-                return _checked(_from_file(folder / Path(word).expanduser(), where), where)
+                return self._checked(_from_file(folder / Path(word).expanduser(), where))
             case "keyring":
-                return _checked(_from_keyring(word, where), where)
+                return self._checked(_from_keyring(word, where))
             case "command":
-                return _checked(_from_command(list(self.words), where), where)
+                return self._checked(_from_command(list(self.words), where))
             case _:
-                return _checked(word, where)
+                return self._checked(word)
+
+    def _checked(self, value: str) -> Secret:
+        if self.text:
+            return Secret(value.removesuffix("\n").removesuffix("\r"))
+        return _checked(value, self.where)
 
 
 def parse_source(value: Any, *, where: str, literal: bool, command: bool) -> SecretSource:

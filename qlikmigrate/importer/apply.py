@@ -12,7 +12,9 @@ from attrs import field, frozen
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError
 from qlikmigrate.importer.comparison import Face
+from qlikmigrate.importer.connection_plan import Values
 from qlikmigrate.importer.document_source import DocumentSource
+from qlikmigrate.importer.ground import Ground
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.ledger import Entry, LedgerWriter
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
@@ -20,7 +22,6 @@ from qlikmigrate.importer.readback import Reading, read_back
 from qlikmigrate.importer.result import Result, count, outcome_of
 from qlikmigrate.importer.run_folder import RunFolder, run_name
 from qlikmigrate.importer.runbook import tasks_of
-from qlikmigrate.importer.space_writer import create_spaces
 from qlikmigrate.importer.target import Target, list_rows
 from qlikmigrate.importer.writer import ObjectError, Writer
 from qlikmigrate.kernel.clock import Clock
@@ -36,7 +37,7 @@ _FIRST_STEPS = (Step.SHELL, Step.CREATE)
 
 @frozen(kw_only=True)
 class ApplyInput:
-    """What a run works with. `target`: read by this process, right before."""
+    """What a run works with. `target`: read by this process, right before. `secrets`: of connections to be created."""
 
     plan: Plan
     client: CloudClient
@@ -46,6 +47,7 @@ class ApplyInput:
     folder: RunFolder
     ledger: LedgerWriter
     abort_on_error: bool = False
+    secrets: Values = field(factory=dict, repr=False)
 
 
 def check_fresh(plan: Plan, target: Target) -> None:
@@ -108,7 +110,9 @@ class _Run:
         self._failed: dict[int, ObjectError] = {}
         self._drifted: set[int] = set()
         self._problems: list[Problem] = list(given.plan.problems)
-        self._spaces: dict[str, str] = {}
+        self._ground = Ground(
+            given.plan, given.client, given.target, journal, given.secrets, clock, self._writer.server_now, sink
+        )
         self._stopped = False
         self._ended_before = journal.state.finished
 
@@ -120,17 +124,32 @@ class _Run:
                 given.documents.learn(Kind.AUTOMATION, self._actions[seq].source_id, known.target_id)
         if given.plan.changes:
             await self._writer.greet()
-            self._spaces = await create_spaces(given.client, given.plan.spaces, self._journal, self._writer.server_now)
-            for source_id, ident in self._spaces.items():
-                given.documents.learn(Kind.SPACE, source_id, ident)
+            await self._lay_ground()
             await self._create()
             await self._complete()
+            await self._ground.hand_over()
         readings = await self._verify()
         await self._enable(readings)
         await self._look_for_doubles()
         return self._result(readings)
 
     # Phases
+
+    async def _lay_ground(self) -> None:
+        """Settings, spaces and connections; what stands on one that failed does not begin."""
+        given, ground = self._given, self._ground
+        await ground.lay()
+        for source_id, ident in ground.spaces.items():
+            given.documents.learn(Kind.SPACE, source_id, ident)
+        for source_id, ident in ground.connections.items():
+            given.documents.learn(Kind.CONNECTION, source_id, ident)
+        for source_id, ident in ground.sound_connections():
+            given.ledger.record(Entry(kind=Kind.CONNECTION, source_id=source_id, target_id=ident))
+        blocked = ground.blocked()
+        for action in self._actions.values():
+            waits = blocked.get(action.source_id)
+            if waits is not None and action.steps and not self._is_complete(action):
+                self._fail(action, ObjectError(waits.code, waits.reason))
 
     async def _create(self) -> None:
         """One after the other: creates with one natural key must not overlap, and callees come before callers."""
@@ -160,7 +179,7 @@ class _Run:
             return
         space_id = action.space_id
         if space_id.startswith("new:"):
-            space_id = self._spaces[space_id.removeprefix("new:")]
+            space_id = self._ground.spaces[space_id.removeprefix("new:")]
         for step in steps:
             try:
                 await self._writer.take(action, step, space_id)
@@ -308,7 +327,12 @@ class _Run:
                 code, reason = "not-started", "stopped before its turn"
             outcomes[seq] = outcome_of(action, target_id=self._target_id(action) or None, code=code, reason=reason)
             self._sink(outcomes[seq])
-        failed = sum(1 for one in outcomes.values() if one.status == "failed")
+        ground = self._ground
+        others = (*ground.connection_outcomes().values(), *ground.other_outcomes())
+        for one in others:
+            self._sink(one)
+        everything = (*outcomes.values(), *others)
+        failed = sum(1 for one in everything if one.status == "failed")
         if not failed and not self._journal.state.finished:
             self._journal.finish()
         ids = [
@@ -316,19 +340,23 @@ class _Run:
             for row in self._given.plan.rows
             if row.target_id and row.kind is not Kind.AUTOMATION
         ]
-        ids += [("space", source_id, ident) for source_id, ident in self._spaces.items()]
+        ids += [("space", source_id, ident) for source_id, ident in ground.spaces.items()]
         ids += [
             ("automation", self._actions[seq].source_id, one.target_id)
             for seq, one in outcomes.items()
             if one.target_id
         ]
-        problems = tuple(dict.fromkeys((*self._problems, *self._writer.problems)))
+        ids += [("connection", *pair) for pair in ground.connections.items()]
+        problems = tuple(dict.fromkeys((*self._problems, *ground.problems, *self._writer.problems)))
         return Result(
-            outcomes=tuple(outcomes.values()),
+            outcomes=everything,
             problems=problems,
-            tasks=tasks_of(self._given.plan, self._given.source, self._given.target.inventory, outcomes, problems),
+            tasks=(
+                *tasks_of(self._given.plan, self._given.source, self._given.target.inventory, outcomes, problems),
+                *ground.tasks(),
+            ),
             ids=tuple(ids),
-            counts={"automations": count(self._actions, outcomes), "spaces": {"created": len(self._spaces)}},
+            counts={"automations": count(self._actions, outcomes), **ground.counts()},
             failed=failed,
             differing=len(self._drifted),
         )

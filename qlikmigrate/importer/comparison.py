@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from qlikmigrate.importer.schedule_form import schedule_meaning
 from qlikmigrate.model.canonical import canonical, canonical_hash
-from qlikmigrate.model.schedule import real_schedule
 
+# Stands before the source id of a connection that is still to be created.
+NEW = "new:"
 FIELDS = ("name", "description", "schedules", "workspace")
 
 
@@ -70,29 +72,6 @@ def face_of(document: Mapping[str, Any]) -> Face:
     )
 
 
-def schedule_meaning(schedules: Any) -> Mapping[str, Any] | None:
-    """What a schedule says, whatever form the service gave it; None: there is none.
-
-    `recurrence` wins over `interval`, and the service rewrites the rule. Source: Qlik's workspace skill, on schedules.
-    """
-    schedule = real_schedule(schedules)
-    if schedule is None:
-        return None
-    meaning = {key: schedule.get(key) for key in ("startAt", "stopAt", "timezone")}
-    recurrence = schedule.get("recurrence")
-    if recurrence:
-        meaning["recurrence"] = normal_rule(str(recurrence))
-    else:
-        meaning["interval"] = schedule.get("interval")
-    return meaning
-
-
-def normal_rule(rule: str) -> str:
-    """An RRULE with its parts in order and defaults left out (RFC 5545, section 3.3.10)."""
-    parts = rule.strip().upper().removeprefix("RRULE:").split(";")
-    return ";".join(sorted(part for part in parts if part and part not in ("INTERVAL=1", "WKST=MO")))
-
-
 class Verdict(StrEnum):
     """What a restore does with an automation that already has a counterpart."""
 
@@ -104,15 +83,19 @@ class Verdict(StrEnum):
 
 @frozen(kw_only=True)
 class Judgement:
-    """The verdict, why, and which fields an update would change."""
+    """The verdict, why, and which fields an update would change. `kept`: blocks that people of the target bound."""
 
     verdict: Verdict
     reason: str = ""
     fields: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     """Compare `wanted` (rewritten source), `target` (now) and `last` (what we last wrote, None: never)."""
+    # Where our last write left a gap, what people bound is their choice, also when there is a counterpart by now.
+    kept = tuple(sorted(_choices(wanted, target, last)))
+    wanted = evolve(wanted, bindings={block: one for block, one in wanted.bindings.items() if block not in kept})
     changed = tuple(name for name in FIELDS if wanted.fields.get(name) != target.fields.get(name))
     rebound = _differs(wanted.bindings, target.bindings)
     fields = (*changed, *(("bindings",) if rebound else ()))
@@ -125,8 +108,10 @@ def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     if wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
         return Judgement(verdict=Verdict.UNCHANGED, reason="edited at the target, unchanged at the source")
     if target.core == last.core and not _differs(last.bindings, target.bindings):
-        return Judgement(verdict=Verdict.UPDATE, reason="changed at the source", fields=fields)
-    return Judgement(verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields)
+        return Judgement(verdict=Verdict.UPDATE, reason="changed at the source", fields=fields, kept=kept)
+    return Judgement(
+        verdict=Verdict.CONFLICT, reason="changed at both sides since our last write", fields=fields, kept=kept
+    )
 
 
 def judge_unseen(wanted: Face, last: Face | None) -> Judgement:
@@ -135,6 +120,13 @@ def judge_unseen(wanted: Face, last: Face | None) -> Judgement:
     if last is not None and wanted.core == last.core and not _differs(wanted.bindings, last.bindings):
         return Judgement(verdict=Verdict.UNCHANGED, reason="unchanged at the source; the target's cannot be read")
     return Judgement(verdict=Verdict.CONFLICT, reason="the target's version cannot be read")
+
+
+def _choices(wanted: Face, target: Face, last: Face | None) -> set[str]:
+    """Blocks that the target's people bound: we left a gap there, or never wrote it and have nothing to bind yet."""
+    if last is not None:
+        return set(target.bindings.keys() - last.bindings.keys())
+    return {block for block in target.bindings if wanted.bindings.get(block, "").startswith(NEW)}
 
 
 def _differs(bindings: Mapping[str, str], other: Mapping[str, str]) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from qlikmigrate.importer.body import full_body, shell_body, with_bindings, without_bindings
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.plan import Action, Plan
 from qlikmigrate.model.inventory import Entity, Inventory
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.schedule import real_schedule
 from qlikmigrate.model.snapshot import Snapshot, parse
 from qlikmigrate.remap.finding import Rewritten
 from qlikmigrate.remap.mapping import PENDING, UNMATCHED, Decision, MappingRow
@@ -68,19 +70,31 @@ class DocumentSource:
             raw = without_bindings(raw)
         return full_body(raw, space_id=space_id, max_concurrent_runs=action.max_concurrent_runs)
 
-    def update(self, action: Action, *, bind: bool, present: Mapping[str, str]) -> tuple[bytes, Face]:
+    def update(
+        self,
+        action: Action,
+        *,
+        bind: bool,
+        present: Mapping[str, str],
+        schedule: Mapping[str, Any] | None = None,
+    ) -> tuple[bytes, Face]:
         """The body of a PUT, and the face it gives the automation.
 
         `present`: block id → connection that is bound at the target and resolves there; a gap of ours never takes it
-        away.
+        away. `schedule`: its schedule in another form.
         """
         raw = self._raw(action.source_id)
         if not bind:
             raw = without_bindings(raw)
         if present:
             raw = with_bindings(raw, present, only_gaps=True)
-        body = full_body(raw, space_id=None, max_concurrent_runs=action.max_concurrent_runs)
+            raw = with_bindings(raw, {one: present[one] for one in action.kept if one in present}, only_gaps=False)
+        body = full_body(raw, space_id=None, max_concurrent_runs=action.max_concurrent_runs, schedule=schedule)
         return body, face_of(parse(body))
+
+    def schedule(self, source_id: str) -> Mapping[str, Any] | None:
+        """The schedule that an automation has in the archive."""
+        return real_schedule(parse(self._snapshot.detail(Kind.AUTOMATION, source_id).raw).get("schedules"))
 
     def face(self, source_id: str) -> Face:
         """The face of an automation as it is to be at the target."""

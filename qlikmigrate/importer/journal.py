@@ -28,6 +28,7 @@ class Done:
 
     `sent`: the face of the last document sent, `stored`: of the answer to it; either is what we wrote last.
     `runs`: `maxConcurrentRuns` in that answer. `off`: it was off when the write in doubt was begun.
+    `consent`: a connection that waits for a person's consent.
     """
 
     target_id: str | None = None
@@ -36,6 +37,7 @@ class Done:
     since: datetime | None = None
     by: str = ""
     failed: str = ""
+    consent: bool = False
     sent: Face | None = None
     stored: Face | None = None
     runs: int | None = None
@@ -49,7 +51,8 @@ class Done:
 
 @define
 class RunState:
-    """What a journal says. `objects`: by key: an action's number, or `space:SOURCE_ID`.
+    """What a journal says. `objects`: by key: an action's number, `space:SOURCE_ID`, `member:SPACE/ASSIGNEE`,
+    `connection:SOURCE_ID`, or `settings`.
 
     `callers`: the users as whom it was run. `undone`: a rollback was begun.
     """
@@ -181,6 +184,8 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
             one.failed = str(line["code"])
             if not line["in_doubt"]:
                 one.in_doubt = None
+        case "consent":
+            state.of(line["key"]).consent = True
         case "finished":
             state.finished = True
         case "caller":

@@ -22,13 +22,18 @@ _CLOCK_MARGIN = timedelta(seconds=5)
 
 @frozen(kw_only=True)
 class Wanted:
-    """What the lost create was to make. `marker`: a shell's description, empty for others."""
+    """What the lost create was to make. `marker`: a shell's description, empty for others.
+
+    `operation`: the list it would show in. `connector_id`: of a connection.
+    """
 
     name: str
     space_id: str
     creator_id: str
     marker: str
     since: datetime
+    operation: str = "automation.list"
+    connector_id: str = ""
 
 
 async def find_created(
@@ -49,7 +54,7 @@ async def _look(client: CloudClient, wanted: Wanted, before: Collection[str], ou
     return sorted(
         {
             str(row["id"])
-            async for row in list_rows(client, "automation.list")
+            async for row in list_rows(client, wanted.operation)
             if row["id"] not in before and row["id"] not in ours and _is_ours(row, wanted)
         }
     )
@@ -61,6 +66,8 @@ def _is_ours(row: Mapping[str, Any], wanted: Wanted) -> bool:
     if str(row.get("ownerId") or "") != wanted.creator_id:
         return False
     if wanted.marker and row.get("description") not in (None, "", wanted.marker):
+        return False
+    if wanted.connector_id and row.get("connectorId") != wanted.connector_id:
         return False
     created = parse_time(row.get("createdAt"))
     return created is None or created >= wanted.since - _CLOCK_MARGIN

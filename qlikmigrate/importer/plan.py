@@ -5,7 +5,7 @@ It holds ids, names, paths and hashes; no bodies and no secrets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class Step(StrEnum):
     PUT = "put"
     ENABLE = "enable"
     DELETE = "delete"
+    CHECK = "check"
 
 
 class OwnerMode(StrEnum):
@@ -83,6 +84,7 @@ class Action:
     `bind_last`: created without bindings, because its owner changes. `target_core`: hash of the version that an update
     replaces. `run_mode`: at the source. `wanted_owner`: the source user who owns it there; `owner_rule`: by what rule
     `owner_id` stands for them, where `fallback` and `importer` mean that somebody else stands in.
+    `kept`: blocks that stay bound to what the target's people chose.
     """
 
     seq: int
@@ -100,6 +102,7 @@ class Action:
     held: bool = False
     steps: tuple[Step, ...] = ()
     bind_last: bool = False
+    kept: tuple[str, ...] = ()
     max_concurrent_runs: int | None = None
     target_core: str | None = None
     fields: tuple[str, ...] = ()
@@ -178,19 +181,83 @@ class PlanOptions:
     exclude: tuple[str, ...] = ()
     with_calls: bool = False
     mapping_file: str = ""
+    secrets_file: str = ""
     ids_file: str = ""
     mapping_hash: str = ""
     ledger: str = ""
 
 
 @frozen(kw_only=True)
+class Member:
+    """Somebody's part in a space. `type`: user or bot. `assignee_id`: at the target."""
+
+    assignee_id: str
+    roles: tuple[str, ...]
+    type: str = "user"
+
+
+@frozen(kw_only=True)
 class SpaceAction:
-    """A space to be created first."""
+    """A space to be created first. `owner_id`: who is to own it at the target; empty: whoever creates it."""
 
     source_id: str
     name: str
     type: str
     description: str = ""
+    owner_id: str = ""
+    members: tuple[Member, ...] = ()
+
+    @property
+    def writes(self) -> int:
+        """Writing calls that it takes."""
+        return 1 + len(self.members) + bool(self.owner_id)
+
+
+@frozen(kw_only=True)
+class ConnectionAction:
+    """What is done with a connection that the selection uses.
+
+    `verb`: create, adopt (newly matched), none (known), skip. `connector_id`, `owner_id`, `space_id` are the target's,
+    as for automations. `params`: names of the parameters that get a value; the values are in no plan. `used_by`: ids of
+    the automations of the archive that are written with it.
+    """
+
+    verb: Verb
+    source_id: str
+    name: str
+    target_id: str | None = None
+    connector_id: str = ""
+    owner_id: str = ""
+    owner_mode: OwnerMode = OwnerMode.CALLER
+    space_id: str = ""
+    params: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    code: str = ""
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class SettingsAction:
+    """The target's limit of concurrent runs for each automation, raised to the source's."""
+
+    before: int
+    after: int
+
+
+@frozen(kw_only=True)
+class Forecast:
+    """What applying the plan takes when all goes well.
+
+    `tier1`, `tier2`, `token`: calls. `writes`: those of tier 2 that change the target. `seconds`: the least that the
+    share of the quota allows, however fast the tenant answers.
+    """
+
+    tier1: int
+    tier2: int
+    token: int
+    writes: int
+    seconds: float
 
 
 @frozen(kw_only=True)
@@ -207,10 +274,13 @@ class Plan:
     mail_domains: Mapping[str, str] = field(factory=dict)
     rewrite_code: bool = False
     rewrite_prose: bool = False
+    settings: SettingsAction | None = None
     spaces: tuple[SpaceAction, ...] = ()
+    connections: tuple[ConnectionAction, ...] = ()
     actions: tuple[Action, ...] = ()
     owners: tuple[WantedOwner, ...] = ()
     problems: tuple[Problem, ...] = ()
+    forecast: Forecast | None = None
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
 
@@ -228,7 +298,10 @@ class Plan:
     @property
     def writes(self) -> int:
         """Writing calls that applying it takes when all goes well."""
-        return len(self.spaces) + sum(len(one.steps) for one in self.actions)
+        writes = [len(one.steps) for one in self.actions]
+        writes += [len(one.steps) for one in self.connections]
+        writes += [one.writes for one in self.spaces]
+        return sum(writes) + (1 if self.settings else 0)
 
     @property
     def changes(self) -> bool:
@@ -237,17 +310,25 @@ class Plan:
 
     def counts(self) -> dict[str, int]:
         """Automations by what is planned for them; `selected` is their sum."""
-        words = {
-            Verb.CREATE: "created",
-            Verb.UPDATE: "updated",
-            Verb.NONE: "unchanged",
-            Verb.ADOPT: "adopted",
-            Verb.SKIP: "skipped",
-        }
-        counts = {"selected": len(self.actions)} | dict.fromkeys(words.values(), 0)
-        for one in self.actions:
-            counts[words[one.verb]] += 1
-        return counts
+        return _count(one.verb for one in self.actions)
+
+    def connection_counts(self) -> dict[str, int]:
+        """The connections that the selection uses, counted likewise."""
+        return _count(one.verb for one in self.connections)
+
+
+COUNTED = {
+    Verb.CREATE: "created",
+    Verb.UPDATE: "updated",
+    Verb.NONE: "unchanged",
+    Verb.ADOPT: "adopted",
+    Verb.SKIP: "skipped",
+}
+
+
+def _count(verbs: Iterable[Verb]) -> dict[str, int]:
+    found = list(verbs)
+    return {"selected": len(found)} | {word: found.count(verb) for verb, word in COUNTED.items()}
 
 
 _CONVERTER = make_converter(forbid_extra_keys=True)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge, judge_unseen
+from qlikmigrate.importer.comparison import NEW, Face, Judgement, Verdict, judge, judge_unseen
+from qlikmigrate.importer.connection_plan import ConnectionPlan, settle
 from qlikmigrate.importer.ledger import Ledger
+from qlikmigrate.importer.placement import Placement
 from qlikmigrate.importer.plan import (
     FALLBACK,
     IMPORTER,
     Action,
     Conflict,
+    ConnectionAction,
     OwnerMode,
     PlanOptions,
+    SettingsAction,
     SpaceAction,
     Step,
     Verb,
 )
+from qlikmigrate.importer.preflight import PreflightInput, check
 from qlikmigrate.importer.source import Source, SourceAutomation
+from qlikmigrate.importer.space_plan import SpaceRecord
 from qlikmigrate.importer.target import Target
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.model.graph import call_order
@@ -41,7 +48,11 @@ class Draft:
 
 @frozen(kw_only=True)
 class PlanInput:
-    """Everything a plan follows from. `faces`: target id → face, None where the target's version is unreadable."""
+    """Everything a plan follows from. `faces`: target id → face, None where the target's version is unreadable.
+
+    `records`: the archive's spaces by lower-case id. `max_runs_wanted`: the source's setting, where it is to be brought
+    over.
+    """
 
     source: Source
     target: Target
@@ -50,7 +61,11 @@ class PlanInput:
     options: PlanOptions
     drafts: Mapping[str, Draft] = field(repr=False)
     faces: Mapping[str, Face | None] = field(repr=False)
+    now: datetime
     fallback_owner: str | None = None
+    records: Mapping[str, SpaceRecord] = field(factory=dict, repr=False)
+    connections: ConnectionPlan = field(factory=ConnectionPlan)
+    max_runs_wanted: int | None = None
 
 
 @frozen(kw_only=True)
@@ -59,8 +74,16 @@ class Decided:
 
     actions: tuple[Action, ...]
     spaces: tuple[SpaceAction, ...]
+    connections: tuple[ConnectionAction, ...]
+    settings: SettingsAction | None
     problems: tuple[Problem, ...]
     renewed: frozenset[str]
+
+    def unmade(self) -> frozenset[str]:
+        """Lower-case ids of automations that stay without a counterpart: nothing may wait for them."""
+        return frozenset(
+            one.source_id.lower() for one in self.actions if one.verb is Verb.SKIP and one.target_id is None
+        )
 
 
 def decide(given: PlanInput) -> Decided:
@@ -68,10 +91,15 @@ def decide(given: PlanInput) -> Decided:
     return _Planner(given).run()
 
 
-def draft_of(rewritten: Rewritten, face: Face, where: str) -> Draft:
-    """The draft of a rewritten document."""
+def draft_of(rewritten: Rewritten, face: Face, bound: Mapping[str, str], where: str) -> Draft:
+    """The draft of a rewritten document. `bound`: block → connection id, as the source has it.
+
+    A connection that is still to be created is bound in the draft as `new:SOURCE_ID`.
+    """
+    pending = {ident.lower() for kind, ident in rewritten.pending if kind is Kind.CONNECTION}
+    new = {block: f"{NEW}{ident}" for block, ident in bound.items() if ident.lower() in pending}
     return Draft(
-        face=face,
+        face=evolve(face, bindings={**face.bindings, **new}),
         refers_to=frozenset(ident.lower() for kind, ident in rewritten.pending if kind is Kind.AUTOMATION),
         problems=tuple(finding.problem(where) for finding in rewritten.findings),
     )
@@ -82,8 +110,10 @@ class _Planner:
         self._given = given
         self._problems: list[Problem] = []
         self._renewed: set[str] = set()
-        self._missing_owners: set[str] = set()
-        self._missing_spaces: dict[str, SpaceAction] = {}
+        self._placement = Placement(
+            given.source, given.target, given.mapping, given.options, dict(given.records), given.fallback_owner
+        )
+        self._settings = self._settings_action()
 
     def run(self) -> Decided:
         given = self._given
@@ -95,13 +125,33 @@ class _Planner:
             if action.verb in (Verb.CREATE, Verb.UPDATE):
                 # What is not written can leave nothing behind.
                 self._problems += given.drafts[ident].problems
-        ordered = self._order(drafted)
+        actions = tuple(evolve(action, seq=seq) for seq, action in enumerate(self._order(drafted), start=1))
+        connections = settle(given.connections, actions, given.source)
+        self._problems += [*self._placement.problems, *given.connections.problems]
+        self._problems += check(
+            PreflightInput(
+                source=given.source,
+                target=given.target,
+                actions=actions,
+                connections=connections,
+                settings=self._settings,
+                now=given.now,
+            )
+        )
         return Decided(
-            actions=tuple(evolve(action, seq=seq) for seq, action in enumerate(ordered, start=1)),
-            spaces=tuple(self._missing_spaces.values()),
-            problems=tuple(_settled(self._problems)),
+            actions=actions,
+            spaces=tuple(self._placement.spaces.values()),
+            connections=connections,
+            settings=self._settings,
+            problems=settled(self._problems),
             renewed=frozenset(self._renewed),
         )
+
+    def _settings_action(self) -> SettingsAction | None:
+        now, wanted = self._given.target.max_runs_setting, self._given.max_runs_wanted
+        if now is None or wanted is None or wanted <= now:
+            return None
+        return SettingsAction(before=now, after=wanted)
 
     # One automation
 
@@ -192,21 +242,23 @@ class _Planner:
             fields=judgement.fields,
             reason=judgement.reason,
             max_concurrent_runs=runs if isinstance(runs, int) else None,
+            kept=judgement.kept,
             target_core=face.core if (face := self._given.faces.get(counterpart.id)) else None,
         )
 
     def _create(self, one: SourceAutomation, base: Action) -> Action:
-        owner_id = self._owner_of(one)
-        mode = self._owner_mode(one, owner_id)
-        space_id = self._space_of(one)
+        place = self._placement.place_of(one)
+        if place.code:
+            return evolve(base, code=place.code, reason=place.reason)
+        mode = place.owner_mode
         draft = self._given.drafts[one.entity.id]
         action = evolve(
             base,
             verb=Verb.CREATE,
-            owner_id=owner_id or "",
+            owner_id=place.owner_id,
             owner_mode=mode,
             owner_rule=self._owner_rule(one),
-            space_id=space_id,
+            space_id=place.space_id,
             held=one.armed and one.entity.state == "available" and self._given.options.start == "held",
             max_concurrent_runs=self._runs_of(one),
             reason="no counterpart at the target",
@@ -228,30 +280,6 @@ class _Planner:
             )
         return action
 
-    def _owner_of(self, one: SourceAutomation) -> str | None:
-        given = self._given
-        if given.options.owner == "importer":
-            return given.target.caller.user_id
-        entity = one.entity
-        found = given.mapping.target_of(Kind.USER, entity.owner_id)
-        if found is not None:
-            return found
-        if given.fallback_owner is not None:
-            return given.fallback_owner
-        row = given.mapping.row_of(Kind.USER, entity.owner_id)
-        if entity.owner_id not in self._missing_owners and (row is None or row.rule != "ambiguous"):
-            self._missing_owners.add(entity.owner_id)
-            user = given.source.inventory.get(Kind.USER, entity.owner_id)
-            name = f"`{user.name or user.subject}`" if user else "unknown"
-            self._problem(
-                "owner-missing",
-                Severity.ERROR,
-                f"the owner {name} of `{entity.name}` has no counterpart at the target",
-                f"user {entity.owner_id}",
-                "map the user in a mapping file, or name a --fallback-owner",
-            )
-        return None
-
     def _owner_rule(self, one: SourceAutomation) -> str:
         if self._given.options.owner == IMPORTER:
             return IMPORTER
@@ -260,53 +288,8 @@ class _Planner:
             return FALLBACK if self._given.fallback_owner is not None else ""
         return row.rule
 
-    def _owner_mode(self, one: SourceAutomation, owner_id: str | None) -> OwnerMode:
-        target = self._given.target
-        wish = self._given.options.owner
-        if owner_id is None or owner_id == target.caller.user_id:
-            return OwnerMode.IMPORTER if wish == "importer" else OwnerMode.CALLER
-        if wish in ("auto", "impersonate") and target.can_impersonate:
-            return OwnerMode.IMPERSONATE
-        if wish in ("auto", "transfer") and (target.caller.bot or target.caller.admin):
-            return OwnerMode.TRANSFER
-        self._problem(
-            "owner-not-settable",
-            Severity.ERROR,
-            f"`{one.entity.name}` cannot be given to its owner with this identity",
-            f"automation {one.entity.id}",
-            "configure `impersonation`, use an admin's identity, or say --owner importer",
-        )
-        return OwnerMode.CALLER
-
-    def _space_of(self, one: SourceAutomation) -> str:
-        """The target's space, empty for a personal one; `new:SOURCE_ID` for one that is created first."""
-        given = self._given
-        source_id = one.entity.space_id
-        if not source_id:
-            return ""
-        found = given.mapping.target_of(Kind.SPACE, source_id)
-        if found is not None:
-            return found
-        row = given.mapping.row_of(Kind.SPACE, source_id)
-        if row is not None and row.decision in (Decision.NULL, Decision.DROP):
-            return ""
-        space = given.source.inventory.get(Kind.SPACE, source_id)
-        if space is not None and given.options.create_spaces:
-            self._missing_spaces[source_id] = SpaceAction(source_id=source_id, name=space.name, type=space.type)
-            return f"new:{source_id}"
-        if row is None or row.rule != "ambiguous":
-            name = f"`{space.name}`" if space else "unknown"
-            self._problem(
-                "space-missing",
-                Severity.ERROR,
-                f"the space {name} has no counterpart at the target",
-                f"space {source_id}",
-                "create it, map it in a mapping file, or say --create-spaces",
-            )
-        return ""
-
     def _runs_of(self, one: SourceAutomation) -> int | None:
-        limit = self._given.target.max_runs_setting
+        limit = self._settings.after if self._settings else self._given.target.max_runs_setting
         wanted = one.max_concurrent_runs
         if wanted is None or limit is None or wanted <= limit:
             return wanted
@@ -315,7 +298,7 @@ class _Planner:
             Severity.WARNING,
             f"`{one.entity.name}` may run {wanted} times at once; the target allows {limit}",
             f"automation {one.entity.id}",
-            "raise maxConcurrentRunsPerAutomation at the target",
+            "say --settings, or raise maxConcurrentRunsPerAutomation at the target",
         )
         return limit
 
@@ -371,7 +354,7 @@ class _Planner:
         self._problems.append(Problem(code=code, severity=severity, message=message, where=where, hint=hint))
 
 
-def _settled(problems: list[Problem]) -> list[Problem]:
+def settled(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Without doubles, the worst first."""
     rank = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.TODO: 2, Severity.INFO: 3}
-    return sorted(dict.fromkeys(problems), key=lambda one: (rank[one.severity], one.code, one.where))
+    return tuple(sorted(dict.fromkeys(problems), key=lambda one: (rank[one.severity], one.code, one.where)))

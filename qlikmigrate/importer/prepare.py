@@ -11,7 +11,18 @@ from attrs import evolve, field, frozen
 from qlikmigrate import __version__
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.comparison import face_of
+from qlikmigrate.importer.connection_plan import (
+    ConnectionInput,
+    ConnectionPlan,
+    Parameter,
+    Values,
+    plan_connections,
+    used_connections,
+)
 from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
+from qlikmigrate.importer.connector_reading import read_parameters
+from qlikmigrate.importer.forecast import forecast
+from qlikmigrate.importer.hidden_connection import with_hidden
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.plan import (
     SAME_TENANT,
@@ -24,8 +35,11 @@ from qlikmigrate.importer.plan import (
     TargetRef,
     WantedOwner,
 )
-from qlikmigrate.importer.planner import Draft, PlanInput, decide, draft_of
+from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draft_of, settled
+from qlikmigrate.importer.preflight import PreflightInput, check_probes, first_impersonated
+from qlikmigrate.importer.probe import probe
 from qlikmigrate.importer.source import Source, read_source
+from qlikmigrate.importer.space_plan import read_spaces
 from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target, with_unlisted
 from qlikmigrate.kernel.clock import Clock, rfc3339
 from qlikmigrate.kernel.error import UsageError
@@ -35,6 +49,7 @@ from qlikmigrate.model.inventory import Entity, TenantFacts
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import Snapshot, parse
+from qlikmigrate.remap.mapping import PENDING, UNMATCHED
 from qlikmigrate.remap.mapping import Mapping as IdMapping
 from qlikmigrate.remap.mapping_file import MappingFile
 from qlikmigrate.remap.matching import Contents, contested, match
@@ -46,7 +61,10 @@ from qlikmigrate.remap.secret import with_secrets
 
 @frozen(kw_only=True)
 class PlanRequest:
-    """What a plan is asked for. `values`: resolved `@@KEY@@` texts; they are used and never stored."""
+    """What a plan is asked for. `values`: resolved `@@KEY@@` texts, `secrets`: values of connection parameters.
+
+    Both are used and never stored.
+    """
 
     archive: Path
     snapshot: Snapshot
@@ -56,6 +74,7 @@ class PlanRequest:
     values: Mapping[str, str] = field(factory=dict, repr=False)
     options: PlanOptions = field(factory=PlanOptions)
     match_items: bool = False
+    secrets: Values = field(factory=dict, repr=False)
 
 
 async def propose_mapping(client: CloudClient, request: PlanRequest, *, sink: Sink) -> tuple[IdMapping, Source, Target]:
@@ -92,6 +111,13 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     ledger = read_ledger(ledger_path, source_tenant=manifest.tenant.id, target_tenant=facts.id)
     target = await with_unlisted(client, target, _written_for(source, ledger))
     mapping, fallback = await _match(client, request, source, target, ledger)
+    seen = target
+    if options.connections != "skip":
+        target = await with_hidden(client, target, used_connections(source), mapping, ledger)
+    if target is not seen:
+        mapping, fallback = await _match(client, request, source, target, ledger)
+    planned = await _plan_connections(client, request, source, target, mapping)
+    mapping = mapping.with_pending(planned.pending())
     counterparts = [
         found
         for one in source.automations.values()
@@ -107,17 +133,88 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
         options=options,
         drafts=_drafts(source, target, mapping, catalogue, sink),
         faces=faces,
+        now=clock.now(),
         fallback_owner=fallback,
+        records=read_spaces(request.snapshot),
+        connections=planned,
+        max_runs_wanted=_max_runs(request.snapshot) if options.settings else None,
     )
     decided = decide(given)
-    if decided.renewed:
-        # References to what is made anew go to the new one, so everything is drafted once more.
-        mapping = _renewed(mapping, decided.renewed)
+    if decided.renewed or decided.unmade():
+        # References to what is made anew go to the new one, and to what is not made they go nowhere: drafted once more.
+        mapping = _without_pending(_renewed(mapping, decided.renewed), decided.unmade())
         given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, catalogue, sink))
-        decided = decide(evolve(given, options=evolve(options)))
+        decided = decide(given)
     problems = (*decided.problems, *catalogue.problems)
+    preflight = PreflightInput(
+        source=source,
+        target=target,
+        actions=decided.actions,
+        connections=decided.connections,
+        settings=decided.settings,
+        now=given.now,
+    )
+    probes = await probe(client, first_impersonated(decided.actions, decided.connections))
+    problems = settled((*problems, *check_probes(probes, preflight)))
+    if options.settings and target.max_runs_setting is None:
+        problems = settled((*problems, _settings_unreadable()))
     if facts.id == manifest.tenant.id and options.same_tenant is None:
         problems = (_same_tenant(facts), *problems)
+    plan = _plan_of(client, request, target, mapping, source, decided, problems, ledger_path, clock)
+    return evolve(plan, forecast=forecast(plan, target, client.endpoint))
+
+
+async def _plan_connections(
+    client: CloudClient, request: PlanRequest, source: Source, target: Target, mapping: IdMapping
+) -> ConnectionPlan:
+    parameters: Mapping[str, tuple[Parameter, ...]] = {}
+    if request.options.connections == "create":
+        missing = [one for one in used_connections(source) if mapping.target_of(Kind.CONNECTION, one.id) is None]
+        parameters = await read_parameters(client, request.snapshot, missing, mapping)
+    return plan_connections(
+        ConnectionInput(
+            source=source,
+            target=target,
+            mapping=mapping,
+            options=request.options,
+            values=request.secrets,
+            parameters=parameters,
+        )
+    )
+
+
+def _max_runs(snapshot: Snapshot) -> int | None:
+    """The source's limit of concurrent runs for each automation, where the archive has it."""
+    try:
+        value = parse(snapshot.detail(Kind.SETTINGS, "").raw)
+    except KeyError:
+        return None
+    found = value.get("maxConcurrentRunsPerAutomation") if isinstance(value, Mapping) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def _settings_unreadable() -> Problem:
+    return Problem(
+        code="settings-unreadable",
+        severity=Severity.WARNING,
+        message="the target's settings cannot be read, so they are left as they are",
+        where="settings",
+        hint="they exist under `/api/workflows` only",
+    )
+
+
+def _plan_of(
+    client: CloudClient,
+    request: PlanRequest,
+    target: Target,
+    mapping: IdMapping,
+    source: Source,
+    decided: Decided,
+    problems: tuple[Problem, ...],
+    ledger_path: Path,
+    clock: Clock,
+) -> Plan:
+    options, manifest, facts = request.options, request.snapshot.manifest, target.inventory.tenant
     return Plan(
         tool_version=__version__,
         created_at=rfc3339(clock.now()),
@@ -142,7 +239,9 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
         mail_domains=dict(mapping.mail_domains),
         rewrite_code=mapping.rewrite_code,
         rewrite_prose=mapping.rewrite_prose,
+        settings=decided.settings,
         spaces=decided.spaces,
+        connections=decided.connections,
         actions=decided.actions,
         owners=_wanted_owners(decided.actions, source, request.decisions),
         problems=problems,
@@ -251,7 +350,9 @@ def _drafts(
         rewritten = rewrite(raw, rewriting)
         findings = with_secrets((*rewritten.findings, *find_names(raw, names)), raw, source.token_hashes)
         rewritten = evolve(rewritten, findings=findings)
-        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), f"automation {ident}")
+        new = any(kind is Kind.CONNECTION for kind, _ in rewritten.pending)
+        bound = face_of(parse(raw)).bindings if new else {}
+        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), bound, f"automation {ident}")
         sink(Progress(phase="rewrite", done=len(drafts), total=len(source.automations)))
     return drafts
 
@@ -262,6 +363,16 @@ def _renewed(mapping: IdMapping, renewed: frozenset[str]) -> IdMapping:
         for row in mapping.rows
     )
     return evolve(mapping, rows=rows).with_pending([(Kind.AUTOMATION, ident) for ident in renewed])
+
+
+def _without_pending(mapping: IdMapping, unmade: frozenset[str]) -> IdMapping:
+    rows = tuple(
+        evolve(row, rule=UNMATCHED)
+        if row.rule == PENDING and row.kind is Kind.AUTOMATION and row.source.id.lower() in unmade
+        else row
+        for row in mapping.rows
+    )
+    return evolve(mapping, rows=rows)
 
 
 def _without_connections(mapping: IdMapping) -> IdMapping:

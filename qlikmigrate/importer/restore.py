@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.apply import ApplyInput, apply, check_fresh
+from qlikmigrate.importer.connection_plan import Values
 from qlikmigrate.importer.document_source import DocumentSource, mapping_of
 from qlikmigrate.importer.ledger import LedgerWriter
 from qlikmigrate.importer.plan import Plan
@@ -49,6 +50,7 @@ async def apply_plan(
     folder: RunFolder,
     *,
     values: Mapping[str, str],
+    secrets: Values | None = None,
     abort_on_error: bool,
     clock: Clock,
     sink: Sink,
@@ -82,5 +84,6 @@ async def apply_plan(
             folder=folder,
             ledger=ledger,
             abort_on_error=abort_on_error,
+            secrets=secrets or {},
         )
         return await apply(given, clock=clock, sink=sink)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from attrs import frozen
 
-from qlikmigrate.importer.plan import Action, Verb
+from qlikmigrate.importer.plan import COUNTED, Action, ConnectionAction, Verb
 from qlikmigrate.kernel.event import Outcome, Problem
 
-_COUNTED = {
-    Verb.CREATE: "created",
-    Verb.UPDATE: "updated",
-    Verb.NONE: "unchanged",
-    Verb.ADOPT: "adopted",
-    Verb.SKIP: "skipped",
-}
+K = TypeVar("K")
 
 
 @frozen(kw_only=True)
@@ -42,16 +37,18 @@ class Result:
     differing: int
 
 
-def count(actions: Mapping[int, Action], outcomes: Mapping[int, Outcome]) -> dict[str, int]:
+def count(actions: Mapping[K, Action] | Mapping[K, ConnectionAction], outcomes: Mapping[K, Outcome]) -> dict[str, int]:
     """`selected = created + updated + unchanged + adopted + skipped + failed`."""
-    counts = {"selected": len(actions)} | dict.fromkeys((*_COUNTED.values(), "failed"), 0)
-    for seq, action in actions.items():
-        failed = outcomes[seq].status == "failed"
-        counts["failed" if failed else _COUNTED[action.verb]] += 1
+    counts = {"selected": len(actions)} | dict.fromkeys((*COUNTED.values(), "failed"), 0)
+    for key, action in actions.items():
+        failed = outcomes[key].status == "failed"
+        counts["failed" if failed else COUNTED[action.verb]] += 1
     return counts
 
 
-def outcome_of(action: Action, *, target_id: str | None, code: str = "", reason: str = "") -> Outcome:
+def outcome_of(
+    action: Action | ConnectionAction, *, target_id: str | None, code: str = "", reason: str = ""
+) -> Outcome:
     """The outcome of an action that is done (no `code`) or failed; a skipped one keeps its own reason."""
     words = {Verb.NONE: "none"}
     if action.verb is Verb.SKIP:
@@ -60,7 +57,7 @@ def outcome_of(action: Action, *, target_id: str | None, code: str = "", reason:
     else:
         status = "failed" if code else "done"
     return Outcome(
-        kind="automation",
+        kind="automation" if isinstance(action, Action) else "connection",
         source_id=action.source_id,
         target_id=target_id,
         name=action.name,

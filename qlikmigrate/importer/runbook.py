@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from qlikmigrate.importer.plan import FALLBACK, Plan, Step, Verb
+from qlikmigrate.importer.plan import FALLBACK, ConnectionAction, Plan, Step, Verb
 from qlikmigrate.importer.result import Task
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 from qlikmigrate.model.inventory import Inventory
@@ -29,8 +29,7 @@ def tasks_of(
     tasks: list[Task] = []
 
     def person(user_id: str) -> str:
-        user = target.get(Kind.USER, user_id)
-        return (user.name or user.email or user.subject) if user else "the administrator"
+        return person_of(user_id, target)
 
     owners = {one.source_id: one.name or one.email or one.subject for one in plan.owners}
     by_person = {row.source_id: row.target_id for row in plan.rows if row.kind is Kind.USER and row.rule != FALLBACK}
@@ -94,3 +93,24 @@ def tasks_of(
             )
         )
     return tuple(sorted(dict.fromkeys(tasks), key=lambda one: (one.person, one.code, one.message, one.where)))
+
+
+def consent_tasks(connections: Iterable[tuple[ConnectionAction, str]], target: Inventory) -> list[Task]:
+    """A task for the owner of each new connection (with its id) that waits for consent. Links are fetched when asked
+    for and stored nowhere."""
+    return [
+        Task(
+            code="consent",
+            person=person_of(one.owner_id, target),
+            message=f"open connection `{one.name}` and give it your consent",
+            where=f"connection {ident}",
+            hint=f"{len(one.used_by)} automations are bound to it already",
+        )
+        for one, ident in connections
+    ]
+
+
+def person_of(user_id: str, target: Inventory) -> str:
+    """Whom a task is for, as people call them."""
+    user = target.get(Kind.USER, user_id)
+    return (user.name or user.email or user.subject) if user else "the administrator"

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from qlikmigrate.kernel.error import CorruptError, UsageError
 from qlikmigrate.model.inventory import Entity, Inventory
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.schedule import is_armed
+from qlikmigrate.model.schedule import is_armed, real_schedule
 from qlikmigrate.model.selection import Selectors, select
 from qlikmigrate.model.snapshot import Snapshot, inventory_of, parse
 from qlikmigrate.model.workspace import automations_called, connections_used, connectors_used
@@ -18,7 +18,10 @@ from qlikmigrate.model.workspace import automations_called, connections_used, co
 
 @frozen(kw_only=True)
 class SourceAutomation:
-    """One automation of the archive. Ids in `connections`, `connectors`, `calls` are as written in the workspace."""
+    """One automation of the archive. Ids in `connections`, `connectors`, `calls` are as written in the workspace.
+
+    `schedule`: the one that would fire, if any.
+    """
 
     entity: Entity
     armed: bool
@@ -26,6 +29,7 @@ class SourceAutomation:
     connections: frozenset[str]
     connectors: frozenset[str]
     calls: frozenset[str]
+    schedule: Mapping[str, Any] | None = None
 
 
 @frozen(kw_only=True)
@@ -100,6 +104,7 @@ def _read(value: Mapping[str, Any], row: Entity | None) -> SourceAutomation:
         connections=frozenset(use.value for use in connections_used(value)),
         connectors=frozenset(use.value for use in connectors_used(value)),
         calls=frozenset(use.value for use in automations_called(value)),
+        schedule=real_schedule(value.get("schedules")),
     )
 
 

@@ -17,7 +17,7 @@ from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.plan import Action, Verb
 from qlikmigrate.importer.result import Task, outcome_of
 from qlikmigrate.importer.run_view import RunView
-from qlikmigrate.importer.runbook import tasks_of
+from qlikmigrate.importer.runbook import consent_tasks, tasks_of
 from qlikmigrate.importer.target import list_rows
 from qlikmigrate.importer.tick import Now, Tick, tick
 from qlikmigrate.importer.undo import changed_fields
@@ -141,7 +141,13 @@ def _tasks_from_journal(view: RunView, people: Inventory) -> tuple[Task, ...]:
         )
         for action in view.plan.actions
     }
-    return tasks_of(view.plan, Inventory(tenant=TenantFacts(id="")), people, outcomes, view.plan.problems)
+    waiting = [
+        (one, done.target_id)
+        for one in view.plan.connections
+        if (done := view.state.objects.get(f"connection:{one.source_id}")) and done.consent and done.target_id
+    ]
+    tasks = tasks_of(view.plan, Inventory(tenant=TenantFacts(id="")), people, outcomes, view.plan.problems)
+    return (*tasks, *consent_tasks(waiting, people))
 
 
 def _source_ids(view: RunView) -> frozenset[str]:

@@ -18,7 +18,7 @@ from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
 
-_LISTS = {
+LISTS = {
     Kind.AUTOMATION: "automation.list",
     Kind.CONNECTION: "connection.list",
     Kind.CONNECTOR: "connector.list",
@@ -37,6 +37,15 @@ class Caller:
     user_id: str
     bot: bool
     admin: bool
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def may_transfer(self) -> bool:
+        """Whether it may give what it made to others, and change settings.
+
+        Source: Qlik community 2548771: since May 2026 an AnalyticsAdmin can claim ownership for itself only.
+        """
+        return self.bot or "TenantAdmin" in self.roles
 
 
 @frozen(kw_only=True)
@@ -63,7 +72,7 @@ async def read_target(client: CloudClient, *, sink: Sink, match_items: bool = Fa
     entities: list[Entity] = []
     fingerprint: dict[str, dict[str, str]] = {}
     rows: dict[str, Mapping[str, Any]] = {}
-    lists = dict(_LISTS)
+    lists = dict(LISTS)
     if match_items:
         lists[Kind.ITEM] = "item.list"
 
@@ -144,6 +153,7 @@ def caller_of(me: Mapping[str, Any]) -> Caller:
         # Source: Qlik's tutorial on deploying an automation: the bot's subject, its `clientId`, its role.
         bot=bool(me.get("clientId")) or subject.startswith("qlikbot\\"),
         admin=bool(roles & {"TenantAdmin", "AnalyticsAdmin"}),
+        roles=frozenset(roles),
     )
 
 

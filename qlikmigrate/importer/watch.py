@@ -225,7 +225,7 @@ class Watch:
             run,
             self.done(f"rollback:{key}"),
             self.connections.get(run.target_id or ""),
-            waited=bool(getattr(run, "consent", False)),
+            waited=run.consent,
             in_use=run.target_id in used,
         )
 

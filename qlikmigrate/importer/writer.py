@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,6 +16,7 @@ from qlikmigrate.api.error import (
     ApiError,
     ConflictError,
     ForbiddenError,
+    InvalidError,
     MissingError,
     OutcomeUnknownError,
     UnauthorizedError,
@@ -22,10 +24,12 @@ from qlikmigrate.api.error import (
 )
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.document_source import DocumentSource
+from qlikmigrate.importer.hidden_connection import is_hidden
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.plan import Action, OwnerMode, Step
 from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.importer.schedule_keeper import ScheduleKeeper
 from qlikmigrate.importer.target import Target, list_rows, read_automation
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Problem, Severity, Sink
@@ -104,6 +108,7 @@ class Writer:
         self._before = before
         self._tries: dict[str, int] = {}
         self._unreachable_in_a_row = 0
+        self._schedules = ScheduleKeeper()
         self.faces: dict[int, Face] = {}
         self.problems: list[Problem] = []
 
@@ -265,14 +270,9 @@ class Writer:
         present = {
             block: connection
             for block, connection in now.bindings.items()
-            if self._target.inventory.get(Kind.CONNECTION, connection)
+            if self._resolves(connection, action.owner_id)
         }
-        body, face = self._documents.update(action, bind=self._binds(action), present=present if updates else {})
-        self._journal.intend(key, Step.PUT, since=self._server.now(), face=face)
-        try:
-            answer = await client.call("automation.update", body=body, id=ident)
-        except ConflictError:
-            answer = await self._settle_conflict(client, ident, body, now, face)
+        answer, face = await self._send(client, action, ident, present if updates else {}, now)
         self._server.hear(answer)
         written = answer.json()
         self._journal.done(key, Step.PUT, ident, face=_stored(written), runs=_runs(written))
@@ -284,6 +284,55 @@ class Writer:
             await client.call("automation.disable", id=ident)
         elif not updates or action.held:
             await self._check_answer(action, written, ident)
+
+    def _resolves(self, connection: str, owner: str) -> bool:
+        """Whether a binding leads somewhere; where the owner's connections are hidden from us, it is taken to."""
+        inventory = self._target.inventory
+        return inventory.get(Kind.CONNECTION, connection) is not None or is_hidden(inventory, owner)
+
+    async def _send(
+        self, client: CloudClient, action: Action, ident: str, present: Mapping[str, str], before: Face
+    ) -> tuple[Answer, Face]:
+        """The full document; a schedule in the form that the target keeps."""
+        schedule = self._documents.schedule(action.source_id)
+        form = self._schedules.first(schedule)
+
+        async def put(form: Mapping[str, Any] | None) -> tuple[Answer, Face]:
+            bind = self._binds(action)
+            body, face = self._documents.update(action, bind=bind, present=present, schedule=form)
+            self._journal.intend(str(action.seq), Step.PUT, since=self._server.now(), face=face)
+            try:
+                return await client.call("automation.update", body=body, id=ident), face
+            except ConflictError:
+                return await self._settle_conflict(client, ident, body, before, face), face
+
+        try:
+            answer, face = await put(form)
+        except InvalidError:
+            other = self._schedules.after_refusal(schedule) if form is None else None
+            if other is None:
+                raise
+            form = other
+            answer, face = await put(form)
+        if form is None and (other := self._schedules.after_answer(schedule, answer.json())) is not None:
+            with contextlib.suppress(InvalidError):
+                answer, face = await put(other)
+            form = other
+        if not self._schedules.is_kept(schedule, answer.json()):
+            self._tell(
+                "schedule-lost",
+                Severity.ERROR,
+                f"the target does not keep the schedule of `{action.name}`, in neither form",
+                f"automation {ident}",
+            )
+        elif form is not None:
+            self._tell(
+                "schedule-converted",
+                Severity.INFO,
+                f"the schedule of `{action.name}` is written as {form.get('recurrence') or 'an interval'}",
+                f"automation {ident}",
+            )
+        return answer, face
 
     async def _settle_conflict(
         self, client: CloudClient, ident: str, body: bytes, before: Face, wanted: Face

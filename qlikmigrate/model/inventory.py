@@ -15,7 +15,8 @@ from qlikmigrate.model.kind import Kind
 class Entity:
     """One object of a tenant, as far as matching and naming need it. A field that the kind lacks is empty.
 
-    `type`: a space's type, or an item's resource type. `space_id` is empty for a personal space.
+    `type`: a space's type, or an item's resource type. `space_id` is empty for a personal space. `roles`: names of a
+    user's own roles; None where the row does not say, or where groups may bring more.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Entity:
     created_at: str = ""
     updated_at: str = ""
     connected: bool | None = None
+    roles: frozenset[str] | None = None
 
 
 def as_bool(value: object) -> bool | None:
@@ -47,6 +49,14 @@ def as_bool(value: object) -> bool | None:
 def _text(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _roles(row: Mapping[str, Any]) -> frozenset[str] | None:
+    """Source: openapi/users.json: `assignedRoles` are the user's own, `assignedGroups` may have others."""
+    assigned = row.get("assignedRoles")
+    if not isinstance(assigned, list) or row.get("assignedGroups"):
+        return None
+    return frozenset(str(role.get("name")) for role in assigned if isinstance(role, Mapping))
 
 
 def entity(kind: Kind, row: Mapping[str, Any]) -> Entity:
@@ -71,6 +81,7 @@ def entity(kind: Kind, row: Mapping[str, Any]) -> Entity:
         created_at=_text(row, "createdAt"),
         updated_at=_text(row, "updatedAt"),
         connected=as_bool(row.get("isConnected")),
+        roles=_roles(row) if kind is Kind.USER else None,
     )
 
 

@@ -15,6 +15,9 @@ from qlikmigrate.importer.result import Result, Task
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
+_TITLES = {"automation": "Automations", "connection": "Connections", "space": "Spaces", "settings": "Settings"}
+_OUTCOME_HEAD = ("| status | action | name | source id | target id | reason |", "|---|---|---|---|---|---|")
+
 
 def write_reports(folder: RunFolder, plan: Plan, result: Result) -> None:
     """`report.json`, `report.md`, `runbook.md`, `ids.csv`."""
@@ -58,14 +61,14 @@ def report_markdown(plan: Plan, result: Result) -> str:
         "",
     ]
     lines += problem_lines(result.problems)
-    lines += [
-        "## Automations",
-        "",
-        "| status | action | name | source id | target id | reason |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [_outcome_line(one) for one in sorted(result.outcomes, key=lambda one: (one.status, one.name))]
-    return "\n".join(lines) + "\n"
+    by_kind: dict[str, list[Outcome]] = {"automation": []}
+    for one in result.outcomes:
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, outcomes in by_kind.items():
+        lines += [f"## {_TITLES.get(kind, kind)}", "", *_OUTCOME_HEAD]
+        lines += [_outcome_line(one) for one in sorted(outcomes, key=lambda one: (one.status, one.name))]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def problem_lines(problems: Iterable[Problem]) -> list[str]:

@@ -332,7 +332,9 @@ def test_words_and_data_part(stage: Stage, typed: Callable[..., tuple[int, str, 
     assert (code, out.count("\n"), err) == (0, 1, "")
     code, out, err = typed("plan", "a.qma", "target", *config)
     assert (code, out) == (0, "+ create  one\n")
-    assert err == "1 automation: 1 to create; 1 writing call\n"
+    first, second = err.splitlines()
+    assert first == "1 automation: 1 to create; 1 writing call"
+    assert second.endswith("2 tokens; no waiting under the quota")
     assert typed("plan", "a.qma", "target", "--quiet", *config) == (0, "", "")
     code, out, err = typed("plan", "a.qma", "target", "--verbose", *config)
     assert "GET /api/v1/users: 200" in err

@@ -26,6 +26,7 @@ from qlikmigrate.kernel.secret import Secret
 from qlikmigrate.sandbox import CloudTenant, Switches
 
 TIMEOUT_S = 20.0
+LIMITS = Limits(timeout_s=TIMEOUT_S, tier2_per_minute=10_000, tier1_per_minute=100_000)
 
 
 @define
@@ -41,21 +42,27 @@ class Rig:
     impersonate: bool = True
     options: PlanOptions = field(factory=PlanOptions)
     handler: Handler | None = None
+    secrets: dict[str, dict[str, Secret]] = field(factory=dict)
+    family: str = "workflows"
+    limits: Limits = field(factory=lambda: LIMITS)
+    clients: dict[str, tuple[tuple[str, str], tuple[str, str]]] = field(factory=dict)
 
     @property
     def archive(self) -> Path:
         return self.folder / "a.qma"
 
     def endpoint(self, tenant: CloudTenant, access: Access) -> Endpoint:
-        bot, web = tenant.oauth_client("m2m"), tenant.oauth_client("impersonation")
+        if tenant.name not in self.clients:
+            self.clients[tenant.name] = (tenant.oauth_client("m2m"), tenant.oauth_client("impersonation"))
+        bot, web = self.clients[tenant.name]
         return Endpoint(
             name=tenant.name,
             url="http://127.0.0.1:1",
             access=access,
             credentials=OAuthClient(client_id=bot[0], client_secret=Secret(bot[1])),
             impersonation=OAuthClient(client_id=web[0], client_secret=Secret(web[1])) if self.impersonate else None,
-            family="workflows",
-            limits=Limits(timeout_s=TIMEOUT_S, tier2_per_minute=10_000, tier1_per_minute=100_000),
+            family=self.family,  # type: ignore[arg-type]
+            limits=self.limits,
             handler=self.handler if tenant is self.target and self.handler else tenant.handle,
         )
 
@@ -73,7 +80,7 @@ class Rig:
             endpoint = self.endpoint(self.target, Access.READ)
             options = evolve(self.options, ledger=str(self.folder / "ledger.jsonl"))
             with open_archive(self.archive) as archive:
-                request = PlanRequest(archive=self.archive, snapshot=archive, options=options)
+                request = PlanRequest(archive=self.archive, snapshot=archive, options=options, secrets=self.secrets)
                 async with CloudClient.open(endpoint, access=Access.READ, clock=self.clock, sink=discard) as client:
                     return await make_plan(client, request, clock=self.clock, sink=discard)
 
@@ -93,12 +100,28 @@ class Rig:
                         folder.plan() if folder.started else plan,
                         folder,
                         values={},
+                        secrets=self.secrets,
                         abort_on_error=False,
                         clock=self.clock,
                         sink=discard,
                     )
 
         return asyncio.run(work())
+
+    def ground(self) -> dict[str, Any]:
+        """What the target's automations stand on, by name: connections, spaces with people, settings."""
+        tenant = self.target
+        names = {ident: one["name"] for ident, one in tenant.spaces.items()}
+        connections = sorted(
+            (one.name, one.owner_id, names.get(one.space_id, ""), sorted(one.values.items()))
+            for one in tenant._connections.records.values()
+        )
+        members = sorted(
+            (names[one["spaceId"]], one["assigneeId"], tuple(sorted(one["roles"])))
+            for one in tenant.assignments.values()
+        )
+        spaces = sorted((one["name"], one["ownerId"], one["description"]) for one in tenant.spaces.values())
+        return {"connections": connections, "members": members, "spaces": spaces, "runs": tenant._shelf.max_runs}
 
     def state(self) -> dict[str, Any]:
         """The target's automations by name, ids and times left out: what two runs must agree on."""
@@ -110,6 +133,10 @@ class Rig:
             text += repr([{k: v for k, v in schedule.items() if k != "id"} for schedule in one["schedules"]])
             for ident, name in names.items():
                 text = text.replace(ident, f"<{name}>")
+            for ident, connection in self.target.connections.items():
+                text = text.replace(ident, f"<connection {connection['name']}>")
+            for ident, space in self.target.spaces.items():
+                text = text.replace(ident, f"<space {space['name']}>")
             assert one["name"] not in found, f"double: {one['name']}"
             found[one["name"]] = text
         return found

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from stage import DAILY, EVERY_HOUR, bound_block, document, text_block
 
 from qlikmigrate.importer.body import full_body, shell_body, with_bindings, without_bindings
-from qlikmigrate.importer.comparison import Face, Verdict, face_of, judge, normal_rule
+from qlikmigrate.importer.comparison import Face, Verdict, face_of, judge
 from qlikmigrate.importer.ledger import Entry, LedgerWriter, read_ledger
+from qlikmigrate.importer.schedule_form import normal_rule
 from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.schedule import is_armed
@@ -42,6 +43,8 @@ def face(text: str, bound: str | None = None) -> Face:
         (face("a", "ours"), face("a"), face("a"), Verdict.UPDATE),
         (face("a", "ours"), face("a", "theirs"), face("a", "ours"), Verdict.UNCHANGED),
         (face("b", "ours"), face("a", "theirs"), face("a", "ours"), Verdict.CONFLICT),
+        (face("a", "ours"), face("a", "theirs"), face("a"), Verdict.UNCHANGED),
+        (face("b", "ours"), face("a", "theirs"), face("a"), Verdict.UPDATE),
         (face("a", "new"), face("a", "old"), face("a", "old"), Verdict.UPDATE),
     ],
 )

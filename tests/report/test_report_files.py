@@ -26,7 +26,10 @@ def test_reports_of_a_run(stage: Stage) -> None:
     report = json.loads((place / "report.json").read_text())
     assert report["format_version"] == 1
     assert report["counts"] == ended.summary["counts"]
-    assert [one["name"] for one in report["outcomes"]] == ["has | a bar"]
+    assert {(one["kind"], one["name"], one["status"]) for one in report["outcomes"]} == {
+        ("automation", "has | a bar", "done"),
+        ("connection", "Only here", "skipped"),
+    }
     markdown = (place / "report.md").read_text()
     assert "| 1 | 1 | 0 | 0 | 0 | 0 | 0 |" in markdown
     assert "has \\| a bar" in markdown
