@@ -5,6 +5,8 @@ A list that must be whole raises when it is not; a detail that the tenant withho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define, field
 
 from qlikmigrate.api.error import ApiError, UnsupportedError
@@ -22,6 +24,11 @@ _LISTS = {
     Kind.SPACE: "space.list",
     Kind.USER: "user.list",
     Kind.ITEM: "item.list",
+}
+# Lists that a backup can do without, the statuses that say so, and what is lost. Connectors are the same in all tenants.
+_WITHHELD: Mapping[Kind, tuple[tuple[int, ...], str]] = {
+    Kind.ITEM: ((403, 404), "items cannot be listed: ids of apps and files in workspaces have no name"),
+    Kind.CONNECTOR: ((404,), "connectors cannot be listed: they are known by their ids alone"),
 }
 
 
@@ -69,13 +76,9 @@ class Surroundings:
                     found[str(row["id"])] = entity(kind, row)
                     record.add(kind, str(row["id"]), Part.ROW, raw)
         except ApiError as error:
-            if kind is not Kind.ITEM or error.status not in (403, 404):
+            if error.status not in _WITHHELD.get(kind, ((), ""))[0]:
                 raise
-            record.note(
-                "items-unreadable",
-                Severity.WARNING,
-                "items cannot be listed: ids of apps and files in workspaces have no name",
-            )
+            record.note(f"{kind.value}s-unreadable", Severity.WARNING, _WITHHELD[kind][1])
         self.entities += found.values()
         record.sink(Progress(phase=f"list {kind.value}s", done=len(found), total=len(found)))
 
