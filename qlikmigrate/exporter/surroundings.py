@@ -25,7 +25,7 @@ _LISTS = {
     Kind.USER: "user.list",
     Kind.ITEM: "item.list",
 }
-# Lists that a backup can do without, the statuses that say so, and what is lost. Connectors are the same in all tenants.
+# Lists that a backup can do without, the statuses that say so, and what is lost. Connectors are the same everywhere.
 _WITHHELD: Mapping[Kind, tuple[tuple[int, ...], str]] = {
     Kind.ITEM: ((403, 404), "items cannot be listed: ids of apps and files in workspaces have no name"),
     Kind.CONNECTOR: ((404,), "connectors cannot be listed: they are known by their ids alone"),
