@@ -313,9 +313,9 @@ def match(
     )  # fmt: skip
     matcher.run()
     hosts = {}
-    if target.tenant.host:
+    if target.tenant.own_host:
         hosts = {
-            host: target.tenant.host for host in source.tenant.all_hosts() if host not in target.tenant.all_hosts()
+            host: target.tenant.own_host for host in source.tenant.all_hosts() if host not in target.tenant.all_hosts()
         }
     hosts |= {host.lower(): new or host for host, new in decisions.hosts.items()}
     return names.Mapping(

@@ -357,6 +357,20 @@ def test_bindings_left_to_the_owner_are_no_difference(stage: Stage, mode: str, r
     assert len(stage.target.tenant.writes) == before
 
 
+def test_connections_that_nobody_binds_need_not_be_told_apart(stage: Stage) -> None:
+    """Two connections of one name refuse a restore that binds them, and not one with `--connections skip`."""
+    stage.write_config()
+    connection = both(stage)
+    stage.target.tenant.add_connection(PLATFORM_OPERATIONS, "Tenant operations", stage.target.users["ben"])
+    stage.source.tenant.add_automation(document("x", bound_block(1, connection)), stage.source.users["ben"])
+    stage.backup()
+    refused = stage.restore()
+    assert (refused.code, "ambiguous-match" in refused.codes()) == (6, True)
+    ended = stage.restore("a.qma", "--connections", "skip")
+    assert (ended.code, "ambiguous-match" in ended.codes()) == (0, False), ended.lines
+    assert stage.target.one("x")["workspace"]["blocks"][1]["settings"][0]["value"] is None
+
+
 def test_target_without_a_list_of_connectors(stage: Stage) -> None:
     """Connectors are the same everywhere: a tenant that does not list them is restored into, with a warning."""
     stage.write_config()
