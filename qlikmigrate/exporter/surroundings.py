@@ -25,10 +25,19 @@ _LISTS = {
     Kind.USER: "user.list",
     Kind.ITEM: "item.list",
 }
-# Lists that a backup can do without, the statuses that say so, and what is lost. Connectors are the same everywhere.
-_WITHHELD: Mapping[Kind, tuple[tuple[int, ...], str]] = {
-    Kind.ITEM: ((403, 404), "items cannot be listed: ids of apps and files in workspaces have no name"),
-    Kind.CONNECTOR: ((404,), "connectors cannot be listed: they are known by their ids alone"),
+# Lists that a backup can do without: the statuses that say so, the problem's code and what is lost. Connectors are the
+# same in all tenants.
+_WITHHELD: Mapping[Kind, tuple[tuple[int, ...], str, str]] = {
+    Kind.ITEM: (
+        (403, 404),
+        "items-unreadable",
+        "items cannot be listed: ids of apps and files in workspaces have no name",
+    ),
+    Kind.CONNECTOR: (
+        (404,),
+        "connectors-unreadable",
+        "connectors cannot be listed: they are known by their ids alone",
+    ),
 }
 
 
@@ -76,9 +85,10 @@ class Surroundings:
                     found[str(row["id"])] = entity(kind, row)
                     record.add(kind, str(row["id"]), Part.ROW, raw)
         except ApiError as error:
-            if error.status not in _WITHHELD.get(kind, ((), ""))[0]:
+            statuses, code, lost = _WITHHELD.get(kind, ((), "", ""))
+            if error.status not in statuses:
                 raise
-            record.note(f"{kind.value}s-unreadable", Severity.WARNING, _WITHHELD[kind][1])
+            record.note(code, Severity.WARNING, lost)
         self.entities += found.values()
         record.sink(Progress(phase=f"list {kind.value}s", done=len(found), total=len(found)))
 
