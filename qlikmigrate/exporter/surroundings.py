@@ -5,8 +5,6 @@ A list that must be whole raises when it is not; a detail that the tenant withho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from attrs import define, field
 
 from qlikmigrate.api.error import ApiError, UnsupportedError
@@ -24,20 +22,6 @@ _LISTS = {
     Kind.SPACE: "space.list",
     Kind.USER: "user.list",
     Kind.ITEM: "item.list",
-}
-# Lists that a backup can do without: the statuses that say so, the problem's code and what is lost. Connectors are the
-# same in all tenants.
-_WITHHELD: Mapping[Kind, tuple[tuple[int, ...], str, str]] = {
-    Kind.ITEM: (
-        (403, 404),
-        "items-unreadable",
-        "items cannot be listed: ids of apps and files in workspaces have no name",
-    ),
-    Kind.CONNECTOR: (
-        (404,),
-        "connectors-unreadable",
-        "connectors cannot be listed: they are known by their ids alone",
-    ),
 }
 
 
@@ -85,10 +69,21 @@ class Surroundings:
                     found[str(row["id"])] = entity(kind, row)
                     record.add(kind, str(row["id"]), Part.ROW, raw)
         except ApiError as error:
-            statuses, code, lost = _WITHHELD.get(kind, ((), "", ""))
-            if error.status not in statuses:
+            if kind is Kind.ITEM and error.status in (403, 404):
+                record.note(
+                    "items-unreadable",
+                    Severity.WARNING,
+                    "items cannot be listed: ids of apps and files in workspaces have no name",
+                )
+            elif kind is Kind.CONNECTOR and error.status == 404:
+                # They are the same in all tenants.
+                record.note(
+                    "connectors-unreadable",
+                    Severity.WARNING,
+                    "connectors cannot be listed: they are known by their ids alone",
+                )
+            else:
                 raise
-            record.note(code, Severity.WARNING, lost)
         self.entities += found.values()
         record.sink(Progress(phase=f"list {kind.value}s", done=len(found), total=len(found)))
 
