@@ -69,13 +69,21 @@ class Surroundings:
                     found[str(row["id"])] = entity(kind, row)
                     record.add(kind, str(row["id"]), Part.ROW, raw)
         except ApiError as error:
-            if kind is not Kind.ITEM or error.status not in (403, 404):
+            if kind is Kind.ITEM and error.status in (403, 404):
+                record.note(
+                    "items-unreadable",
+                    Severity.WARNING,
+                    "items cannot be listed: ids of apps and files in workspaces have no name",
+                )
+            elif kind is Kind.CONNECTOR and error.status == 404:
+                # They are the same in all tenants.
+                record.note(
+                    "connectors-unreadable",
+                    Severity.WARNING,
+                    "connectors cannot be listed: they are known by their ids alone",
+                )
+            else:
                 raise
-            record.note(
-                "items-unreadable",
-                Severity.WARNING,
-                "items cannot be listed: ids of apps and files in workspaces have no name",
-            )
         self.entities += found.values()
         record.sink(Progress(phase=f"list {kind.value}s", done=len(found), total=len(found)))
 

@@ -302,6 +302,9 @@ class _Run:
         return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""
 
     def _record(self, action: Action, face: Face | None) -> None:
+        if face is not None and action.bind_last and not self._given.target.caller.bot:
+            # The bindings that its owner is to make are no change of the source when it is compared again.
+            face = self._given.documents.face(action.source_id)
         if face is not None:
             self._given.ledger.record(
                 Entry(

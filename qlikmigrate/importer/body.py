@@ -62,7 +62,9 @@ def full_body(
         parts["spaceId"] = _dumps(space_id)
     wanted = schedule or real_schedule(json.loads(found["schedules"]) if "schedules" in found else None)
     parts["schedules"] = _dumps([_schedule(wanted)] if wanted else [])
-    parts["workspace"] = found.get("workspace", "{}")
+    # The service answers an emptied object as a list; a request's must be an object (openapi, `workspace`).
+    workspace = found.get("workspace", "")
+    parts["workspace"] = workspace if workspace.startswith("{") else "{}"
     if max_concurrent_runs is not None:
         parts["maxConcurrentRuns"] = str(max_concurrent_runs)
     return _object(parts)

@@ -380,7 +380,10 @@ def _without_connections(mapping: IdMapping) -> IdMapping:
         evolve(row, target_id=None, target_name="") if row.kind is Kind.CONNECTION and row.rule != "explicit" else row
         for row in mapping.rows
     )
-    return evolve(mapping, rows=rows)
+    # A connection that nobody binds need not be told from others.
+    unsure = {f"{row.kind} {row.source.id}" for row in mapping.of(Kind.CONNECTION) if row.rule == "ambiguous"}
+    problems = tuple(one for one in mapping.problems if one.where not in unsure)
+    return evolve(mapping, rows=rows, problems=problems)
 
 
 def _rows(mapping: IdMapping, source: Source) -> tuple[MappedRow, ...]:

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, ForbiddenError, MissingError, UnsupportedError
 from qlikmigrate.importer.comparison import Face, face_of
-from qlikmigrate.kernel.event import Progress, Sink
+from qlikmigrate.kernel.event import Problem, Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.canonical import canonical_hash
 from qlikmigrate.model.inventory import Entity, Inventory, entity
@@ -79,13 +79,25 @@ async def read_target(client: CloudClient, *, sink: Sink, match_items: bool = Fa
     async def read(kind: Kind) -> None:
         found: dict[str, Entity] = {}
         prints: dict[str, str] = {}
-        async for row in list_rows(client, lists[kind]):
-            one = entity(kind, row)
-            found[one.id] = one
-            if kind in _WATCHED:
-                prints[one.id] = row_print(row)
-            if kind is Kind.AUTOMATION:
-                rows[one.id] = row
+        try:
+            async for row in list_rows(client, lists[kind]):
+                one = entity(kind, row)
+                found[one.id] = one
+                if kind in _WATCHED:
+                    prints[one.id] = row_print(row)
+                if kind is Kind.AUTOMATION:
+                    rows[one.id] = row
+        except MissingError:
+            # Connectors are the same in all tenants: where the list does not exist, they are taken to be.
+            if kind is not Kind.CONNECTOR:
+                raise
+            sink(
+                Problem(
+                    code="connectors-unreadable",
+                    severity=Severity.WARNING,
+                    message="the target's connectors cannot be listed: each is taken to be there",
+                )
+            )
         entities.extend(found.values())
         if kind in _WATCHED:
             fingerprint[kind.value] = prints

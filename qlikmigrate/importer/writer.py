@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from qlikmigrate.api.answer import Answer
 from qlikmigrate.api.cloud.client import CloudClient
@@ -242,7 +242,9 @@ class Writer:
         self._journal.done(str(action.seq), step, ident, face=_stored(answer), runs=_runs(answer))
         self._documents.learn(Kind.AUTOMATION, action.source_id, ident)
         if step is Step.CREATE:
-            self.faces[action.seq] = self._documents.face(action.source_id)
+            face = self._documents.face(action.source_id)
+            # What goes to another owner is written without its bindings.
+            self.faces[action.seq] = evolve(face, bindings={}) if action.bind_last else face
 
     # Other writes
 

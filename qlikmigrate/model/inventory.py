@@ -95,6 +95,12 @@ class TenantFacts:
     hostnames: tuple[str, ...] = ()
     region: str = ""
 
+    @property
+    def own_host(self) -> str:
+        """The host to write into texts: the configured one, unless the tenant names others as its own (a tunnel)."""
+        names = [name.lower() for name in self.hostnames]
+        return self.host if not names or self.host.lower() in names else names[0]
+
     def all_hosts(self) -> tuple[str, ...]:
         """Every host of the tenant, lower case, without doubles."""
         return tuple(dict.fromkeys(host.lower() for host in (self.host, *self.hostnames) if host))

@@ -49,6 +49,11 @@ class _Matcher:
         row = self.rows.get((kind, source_id.lower()))
         return row.target_id if row else None
 
+    @property
+    def knows_connectors(self) -> bool:
+        """Every tenant has some: where the target shows none, they could not be listed."""
+        return any(True for _ in self.target.of(Kind.CONNECTOR))
+
     def is_needed(self, kind: Kind, source_id: str) -> bool:
         return self.needed is None or (kind, source_id.lower()) in self.needed
 
@@ -152,7 +157,7 @@ class _Matcher:
                 fallback = self.target.get(Kind.USER, self.fallback_owner)
                 row = evolve(row, target_id=self.fallback_owner, target_name=fallback.name if fallback else "",
                              rule="fallback")  # fmt: skip
-            elif kind is Kind.CONNECTOR:
+            elif kind is Kind.CONNECTOR and self.knows_connectors:
                 self.problem(
                     one, "connector-missing", f"the target does not publish connector {_named(one)}",
                     "map it to another one in the section `[connectors]`, or leave these automations out",
@@ -308,9 +313,9 @@ def match(
     )  # fmt: skip
     matcher.run()
     hosts = {}
-    if target.tenant.host:
+    if target.tenant.own_host:
         hosts = {
-            host: target.tenant.host for host in source.tenant.all_hosts() if host not in target.tenant.all_hosts()
+            host: target.tenant.own_host for host in source.tenant.all_hosts() if host not in target.tenant.all_hosts()
         }
     hosts |= {host.lower(): new or host for host, new in decisions.hosts.items()}
     return names.Mapping(

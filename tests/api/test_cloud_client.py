@@ -126,6 +126,17 @@ async def test_rows_keep_their_bytes_over_pages(opened, script):
     assert parse_qs(urlsplit(script.seen[0].url).query) == {"listAll": ["true"], "limit": ["200"]}
 
 
+async def test_links_that_are_a_query_alone_stay_on_the_lists_path(opened, script):
+    """A next link such as `?cursor=2` goes with the path of its list, below the prefix of the family in use."""
+    script.on(f"{LIST}?cursor=2", page([{"id": "b"}]))
+    script.on(LIST, page([{"id": "a"}], "?cursor=2"))
+    script.on("GET /api/v1/spaces/s%2F1/assignments?next=2", page([{"id": "d"}]))
+    script.on("GET /api/v1/spaces/s%2F1/assignments", page([{"id": "c"}], "?next=2"))
+    client = opened()
+    assert len(await collect(client.rows("automation.list"))) == 2
+    assert len(await collect(client.rows("assignment.list", space_id="s/1"))) == 2
+
+
 async def test_rows_of_a_parent(opened, script):
     """Lists below another object take its id."""
     script.on("GET /api/v1/spaces/s1/assignments", page([{"id": "x"}]))

@@ -158,6 +158,14 @@ def test_items_that_cannot_be_listed_are_a_warning(motion: Motion) -> None:
     assert (ended.code, "items-unreadable" in ended.codes()) == (0, True)
 
 
+def test_connectors_that_do_not_exist_are_a_warning(motion: Motion) -> None:
+    """A tenant without a list of connectors (404) is backed up: connectors are known by their ids."""
+    seed(motion)
+    motion.tenant.faults.append(Fault(path="/api/*/automation-connectors", effect=Status(code=404), times=None))
+    ended = motion.stage.backup()
+    assert (ended.code, "connectors-unreadable" in ended.codes()) == (0, True)
+
+
 @pytest.mark.parametrize("row", [{"name": "nameless"}, {"id": 7}, {"id": ""}, "text", None])
 def test_row_without_an_id_makes_it_incomplete(motion: Motion, row: Any) -> None:
     """A row that nobody can name may be an automation that is not captured."""

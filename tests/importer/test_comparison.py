@@ -28,6 +28,13 @@ def face(text: str, bound: str | None = None) -> Face:
     return face_of(document("x", bound_block(1, bound), text_block(2, text)))
 
 
+@pytest.mark.parametrize("emptied", ["[]", "null", "{}"])
+def test_workspace_is_sent_as_an_object(emptied: str) -> None:
+    """A service that answers an emptied object as a list, or null, is sent an object."""
+    body = full_body(f'{{"name":"x","workspace":{emptied}}}'.encode(), space_id=None, max_concurrent_runs=None)
+    assert json.loads(body)["workspace"] == {}
+
+
 @pytest.mark.parametrize(
     ("wanted", "target", "last", "verdict"),
     [

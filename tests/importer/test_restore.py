@@ -335,6 +335,54 @@ def test_second_run_with_a_key_that_cannot_read_back(stage: Stage) -> None:
     assert len(stage.target.tenant.writes) == before
 
 
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("mode", ["manual", "webhook"])
+def test_bindings_left_to_the_owner_are_no_difference(stage: Stage, mode: str, readable: bool) -> None:
+    """What an admin's key gives away arrives unbound, as the plan said: no mismatch, and no change the second time."""
+    stage.owner_by = "key"
+    web = stage.target.web
+    impersonation = f'impersonation = {{ client_id = "{web[0]}", client_secret = "{web[1]}" }}'
+    stage.write_config(extra_target=impersonation if readable else "")
+    connection = both(stage)
+    bound = document("bound", bound_block(1, connection), mode=mode)
+    stage.source.tenant.add_automation(bound, stage.source.users["ben"])
+    stage.backup()
+    first = stage.restore("a.qma", "--owner", "transfer")
+    assert first.code == 0, first.lines
+    assert "bindings-lost-on-transfer" in first.codes()
+    assert ("readback-unreadable" in first.codes()) is not readable
+    before = len(stage.target.tenant.writes)
+    again = stage.restore("a.qma", "--owner", "transfer")
+    assert (again.code, again.automations) == (0, {"selected": 1, "unchanged": 1})
+    assert len(stage.target.tenant.writes) == before
+
+
+def test_connections_that_nobody_binds_need_not_be_told_apart(stage: Stage) -> None:
+    """Two connections of one name refuse a restore that binds them, and not one with `--connections skip`."""
+    stage.write_config()
+    connection = both(stage)
+    stage.target.tenant.add_connection(PLATFORM_OPERATIONS, "Tenant operations", stage.target.users["ben"])
+    stage.source.tenant.add_automation(document("x", bound_block(1, connection)), stage.source.users["ben"])
+    stage.backup()
+    refused = stage.restore()
+    assert (refused.code, "ambiguous-match" in refused.codes()) == (6, True)
+    ended = stage.restore("a.qma", "--connections", "skip")
+    assert (ended.code, "ambiguous-match" in ended.codes()) == (0, False), ended.lines
+    assert stage.target.one("x")["workspace"]["blocks"][1]["settings"][0]["value"] is None
+
+
+def test_target_without_a_list_of_connectors(stage: Stage) -> None:
+    """Connectors are the same everywhere: a tenant that does not list them is restored into, with a warning."""
+    stage.write_config()
+    connection = both(stage)
+    stage.source.tenant.add_automation(document("x", bound_block(1, connection)), stage.source.users["ben"])
+    stage.backup()
+    stage.target.tenant.faults.append(Fault(path="/api/*/automation-connectors", effect=Status(code=404), times=None))
+    ended = stage.restore()
+    assert (ended.code, "connectors-unreadable" in ended.codes()) == (0, True)
+    assert stage.target.one("x")["workspace"]["blocks"][1]["settings"][0]["value"] is not None
+
+
 @pytest.mark.parametrize("with_ledger", [True, False])
 def test_second_run_writes_nothing(stage: Stage, with_ledger: bool) -> None:
     """Run again with nothing changed, with or without the ledger: no write, no double."""

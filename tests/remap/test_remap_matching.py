@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 from remap_tenants import QCS, QPO, one, source, target
 
 from qlikmigrate.kernel.event import Severity
-from qlikmigrate.model.inventory import Entity
+from qlikmigrate.model.inventory import Entity, TenantFacts
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.remap.mapping import Decision, Mapping
 from qlikmigrate.remap.mapping_file import parse
@@ -38,6 +39,20 @@ def found(mapping: Mapping, kind: Kind, ident: str) -> tuple[str | None, str]:
 
 
 ANN, ANN_THERE = user("user-ann-1", "ann", "ann@old.example"), user("user-ann-2", "ann", "x@new.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "written"),
+    [
+        ("dr.us.qlikcloud.com", (), "dr.us.qlikcloud.com"),
+        ("dr.us.qlikcloud.com", ("bi.dr.example", "dr.us.qlikcloud.com"), "dr.us.qlikcloud.com"),
+        ("127.0.0.1", ("dr.us.qlikcloud.com", "bi.dr.example"), "dr.us.qlikcloud.com"),
+    ],
+)
+def test_host_written_is_one_of_the_targets_own(host: str, names: tuple[str, ...], written: str) -> None:
+    """Reached through a tunnel, the target's texts name a host that it answers to, not the tunnel's end."""
+    theirs = evolve(target(), tenant=TenantFacts(id="t2", host=host, hostnames=names))
+    assert set(match(source(), theirs).hosts.values()) == {written}
 
 
 def test_order_of_rules() -> None:

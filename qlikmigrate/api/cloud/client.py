@@ -215,7 +215,9 @@ class CloudClient:
             if href is None:
                 response = await self._first(wanted, asked, None, ids)
             else:
-                response = await self._get(wanted, await self._local(href, wanted))
+                # A link that is a query alone goes with the list's own path.
+                base = self.endpoint.origin + wanted.path_under(self._shared.family or "v1", ids)
+                response = await self._get(wanted, await self._local(href, wanted, base=base if href[0] == "?" else ""))
             return answer_of(wanted, response)
 
         async for row in paging.all_rows(fetch, operation=operation, tenant=self.endpoint.name):
