@@ -14,12 +14,11 @@ from qlikmigrate.exporter.census import Census
 from qlikmigrate.exporter.record import Record
 from qlikmigrate.exporter.surroundings import Surroundings
 from qlikmigrate.kernel.event import Severity
+from qlikmigrate.model.caller import caller_of
 from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.manifest import Manifest, Note, Restorable, Scope
 from qlikmigrate.model.selection import Selectors
 
-# Roles that see every automation of a tenant. Source: openapi/workflows-automations.json, `listAll`.
-_WIDE_ROLES = frozenset({"TenantAdmin", "AnalyticsAdmin"})
 _WIDE_SCOPE = "admin.automations"
 _NAMED_AT_MOST = 50
 
@@ -36,9 +35,7 @@ def scope_of(me: Mapping[str, Any], client: CloudClient) -> Scope:
         return Scope.TENANT
     if scopes is not None and (is_bot or "admin_classic" not in scopes):
         return Scope.IDENTITY
-    roles = {str(role.get("name")) for role in me.get("assignedRoles") or () if isinstance(role, Mapping)}
-    roles |= {str(role) for role in me.get("roles") or () if isinstance(role, str)}
-    return Scope.TENANT if roles & _WIDE_ROLES else Scope.IDENTITY
+    return Scope.TENANT if caller_of(me).sees_all else Scope.IDENTITY
 
 
 @frozen

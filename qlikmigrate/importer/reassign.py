@@ -89,7 +89,7 @@ async def reassign(given: ReassignInput, *, clock: Clock, sink: Sink) -> Reassig
         book = _Book(sink)
         for problem in problems:
             book.note(problem)
-        if any(not one.code for one in found) and not (target.caller.bot or target.caller.admin):
+        if any(not one.code for one in found) and not target.caller.may_transfer:
             raise AuthError(
                 "this identity may not change owners",
                 hint="use an administrator's key, or an OAuth client with `admin.automations`",

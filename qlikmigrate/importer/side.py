@@ -22,8 +22,9 @@ from qlikmigrate.api.error import (
 )
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.plan import Step
-from qlikmigrate.importer.target import caller_of, list_rows, read_automation
+from qlikmigrate.importer.target import list_rows, read_automation
 from qlikmigrate.kernel.clock import Clock
+from qlikmigrate.model.caller import caller_of
 from qlikmigrate.model.inventory import entity
 from qlikmigrate.model.kind import Kind
 
@@ -96,7 +97,7 @@ async def read_side(client: CloudClient, word: str) -> Side:
     """
     rows = {str(row["id"]): row async for row in list_rows(client, "automation.list")}
     caller = caller_of((await client.whoami()).json() or {})
-    return Side(word=word, client=client, rows=rows, whole=caller.bot or caller.admin)
+    return Side(word=word, client=client, rows=rows, whole=caller.bot or caller.sees_all)
 
 
 @frozen(kw_only=True)

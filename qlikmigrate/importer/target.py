@@ -13,6 +13,7 @@ from qlikmigrate.api.error import ApiError, ForbiddenError, MissingError, Unsupp
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.kernel.event import Problem, Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
+from qlikmigrate.model.caller import Caller, caller_of
 from qlikmigrate.model.canonical import canonical_hash
 from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
@@ -28,24 +29,6 @@ LISTS = {
 _WATCHED = (Kind.AUTOMATION, Kind.CONNECTION, Kind.SPACE)
 # Run data and what follows from the clock: not part of a row's fingerprint.
 RUN_FIELDS = frozenset({"updatedAt", "lastRun", "lastRunAt", "lastRunStatus", "duration", "executionToken", "links"})
-
-
-@frozen(kw_only=True)
-class Caller:
-    """Who the configured identity is. `bot`: an OAuth client's own user, which may write anyone's automations."""
-
-    user_id: str
-    bot: bool
-    admin: bool
-    roles: frozenset[str] = frozenset()
-
-    @property
-    def may_transfer(self) -> bool:
-        """Whether it may give what it made to others, and change settings.
-
-        Source: Qlik community 2548771: since May 2026 an AnalyticsAdmin can claim ownership for itself only.
-        """
-        return self.bot or "TenantAdmin" in self.roles
 
 
 @frozen(kw_only=True)
@@ -154,19 +137,6 @@ async def list_rows(
 def row_print(row: Mapping[str, Any]) -> str:
     """The hash of a list row without run data. Key order and the spelling of emptiness do not count."""
     return hashlib.sha256(canonical_hash(row, without=RUN_FIELDS).encode()).hexdigest()[:32]
-
-
-def caller_of(me: Mapping[str, Any]) -> Caller:
-    """Who a user document says the identity is."""
-    roles = {str(role.get("name")) for role in me.get("assignedRoles") or () if isinstance(role, Mapping)}
-    subject = str(me.get("subject") or "")
-    return Caller(
-        user_id=str(me.get("id") or ""),
-        # Source: Qlik's tutorial on deploying an automation: the bot's subject, its `clientId`, its role.
-        bot=bool(me.get("clientId")) or subject.startswith("qlikbot\\"),
-        admin=bool(roles & {"TenantAdmin", "AnalyticsAdmin"}),
-        roles=frozenset(roles),
-    )
 
 
 async def _max_runs(client: CloudClient) -> int | None:

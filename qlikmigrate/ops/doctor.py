@@ -9,6 +9,7 @@ from attrs import frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError, UnsupportedError
+from qlikmigrate.model.caller import Caller, caller_of
 from qlikmigrate.model.snapshot import parse
 
 _BOT_HINT = "use an OAuth client, marked Trusted, with scope `admin.automations`"
@@ -37,17 +38,17 @@ async def examine(client: CloudClient) -> list[Check]:
         Check(check="tenant", ok=True, message=f"{facts.name or facts.host} ({facts.id}) {facts.region}".rstrip())
     ]
     me = (await client.whoami()).json() or {}
-    roles = _roles(me)
-    checks.append(_identity(me, roles))
-    checks += await _automations(client, me, roles)
+    caller = caller_of(me)
+    checks.append(_identity(me, caller))
+    checks += await _automations(client, me, caller)
     for operation in _LISTS:
         checks.append(await _can_list(client, operation))
     checks.append(await _settings(client))
-    checks += _writing(client, me, roles)
+    checks += _writing(client, caller)
     return checks
 
 
-async def _automations(client: CloudClient, me: Mapping[str, Any], roles: set[str]) -> list[Check]:
+async def _automations(client: CloudClient, me: Mapping[str, Any], caller: Caller) -> list[Check]:
     """Which path family there is, and how much of the tenant's automations shows."""
     name = "list automations"
     try:
@@ -57,7 +58,7 @@ async def _automations(client: CloudClient, me: Mapping[str, Any], roles: set[st
             raise
         return [Check(check=name, ok=False, message=error.message, hint=_BOT_HINT)]
     current = client.family == "workflows"
-    wide = bool(roles & {"TenantAdmin", "AnalyticsAdmin"})
+    wide = caller.sees_all
     return [
         Check(
             check="api",
@@ -75,19 +76,10 @@ async def _automations(client: CloudClient, me: Mapping[str, Any], roles: set[st
     ]
 
 
-def _roles(me: Mapping[str, Any]) -> set[str]:
-    found = {str(role.get("name")) for role in me.get("assignedRoles") or () if isinstance(role, Mapping)}
-    return found | {str(role) for role in me.get("roles") or () if isinstance(role, str)}
-
-
-def _is_bot(me: Mapping[str, Any]) -> bool:
-    return bool(me.get("clientId")) or str(me.get("subject") or "").startswith("qlikbot\\")
-
-
-def _identity(me: Mapping[str, Any], roles: set[str]) -> Check:
-    what = "OAuth client" if _is_bot(me) else "user"
+def _identity(me: Mapping[str, Any], caller: Caller) -> Check:
+    what = "OAuth client" if caller.bot else "user"
     name = me.get("name") or me.get("subject") or me.get("id")
-    listed = ", ".join(sorted(roles)) or "none"
+    listed = ", ".join(sorted(caller.roles)) or "none"
     return Check(check="identity", ok=True, message=f"{what} `{name}` ({me.get('id')}), roles: {listed}")
 
 
@@ -143,7 +135,7 @@ async def _settings(client: CloudClient) -> Check:
     return Check(check="settings", ok=True, message=f"maxConcurrentRunsPerAutomation: {runs}")
 
 
-def _writing(client: CloudClient, me: Mapping[str, Any], roles: set[str]) -> list[Check]:
+def _writing(client: CloudClient, caller: Caller) -> list[Check]:
     endpoint = client.endpoint
     access = endpoint.access.value
     checks = [
@@ -158,9 +150,9 @@ def _writing(client: CloudClient, me: Mapping[str, Any], roles: set[str]) -> lis
         return checks
     if endpoint.impersonation is not None:
         how = "impersonate: created as each owner, connections stay bound"
-    elif _is_bot(me):
+    elif caller.bot:
         how = "transfer: created, given to the owner, then bound"
-    elif roles & {"TenantAdmin", "AnalyticsAdmin"}:
+    elif caller.may_transfer:
         how = "transfer: created and given to the owner; connections are left to be bound by hand"
     else:
         how = "only the identity itself can own what it creates"

@@ -104,12 +104,13 @@ def test_unknown_scopes_say_nothing(tmp_path: Path) -> None:
 
 
 def _target(caller: str) -> Any:
-    from qlikmigrate.importer.target import Caller, Target
+    from qlikmigrate.importer.target import Target
+    from qlikmigrate.model.caller import Caller
     from qlikmigrate.model.inventory import Inventory, TenantFacts
 
     return Target(
         inventory=Inventory(tenant=TenantFacts(id="t")),
-        caller=Caller(user_id=caller, bot=True, admin=True),
+        caller=Caller(user_id=caller, bot=True),
         max_runs_setting=10,
         can_impersonate=True,
         fingerprint={},
@@ -262,11 +263,11 @@ def test_what_needs_a_higher_limit_waits_for_it(tmp_path: Path) -> None:
 def test_analytics_admin_cannot_give_away(tmp_path: Path) -> None:
     """Only a tenant administrator or a bot transfers; anybody else is told before the first write."""
     from qlikmigrate.importer.connection_plan import owner_mode_of
-    from qlikmigrate.importer.target import Caller
+    from qlikmigrate.model.caller import Caller
 
     target = evolve(_target("me"), can_impersonate=False)
-    analyst = Caller(user_id="me", bot=False, admin=True, roles=frozenset({"AnalyticsAdmin"}))
-    admin = Caller(user_id="me", bot=False, admin=True, roles=frozenset({"TenantAdmin"}))
+    analyst = Caller(user_id="me", bot=False, roles=frozenset({"AnalyticsAdmin"}))
+    admin = Caller(user_id="me", bot=False, roles=frozenset({"TenantAdmin"}))
     assert owner_mode_of(evolve(target, caller=analyst), "you", "auto") is None
     assert owner_mode_of(evolve(target, caller=admin), "you", "auto") is OwnerMode.TRANSFER
 
