@@ -24,6 +24,7 @@ _NESTED_CODE = re.compile(r'\\*"id\\*"\s*:\s*\\*"(code|test_payload)\\*"[^{}]*?\
 _NESTED_OWN = re.compile(r'(?:[iI]d|key|[gG]uid)\\*"\s*:\s*\\*"\Z')
 _FIXED = frozenset({Role.INTERNAL, Role.CATALOGUE})
 _MAP_HINT = "add a line to the mapping file: section `[ids]`"
+_ITEM_HINT = "--match-items finds it by type, name and space; or " + _MAP_HINT
 
 
 @frozen
@@ -123,7 +124,7 @@ class TextRewriter:
         name = f" `{found.source.name}`" if found.source.name else ""
         self.record.find(
             walked, site.path, "source-id-left", Severity.TODO, f"{found.kind}{name} has no counterpart at the target",
-            kind=found.kind, source_id=spelled, hint=_MAP_HINT,
+            kind=found.kind, source_id=spelled, hint=_ITEM_HINT if found.kind is Kind.ITEM else _MAP_HINT,
         )  # fmt: skip
         return []
 
