@@ -5,7 +5,7 @@ A frame always declares its content size and carries a checksum; nothing is deco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import zstandard
@@ -113,14 +113,15 @@ def declared_size(frame: bytes) -> int:
     return parameters.content_size
 
 
-def samples(documents: Sequence[bytes]) -> list[bytes]:
+def samples(documents: Iterable[bytes], sizes: Sequence[int]) -> list[bytes]:
     """What a dictionary learns from: segments of each document at even distances, in all about 16 MiB at most.
 
-    So training takes a fifth of a second, however long the documents are.
+    So training takes a fifth of a second, however long the documents are; of them, one at a time is held.
+    `sizes`: of the documents, bytes.
     """
-    if sum(map(len, documents)) <= SAMPLE_TOTAL_BYTES:
+    if sum(sizes) <= SAMPLE_TOTAL_BYTES:
         return list(documents)
-    count = max(1, SAMPLE_TOTAL_BYTES // SAMPLE_SEGMENT_BYTES // len(documents))
+    count = max(1, SAMPLE_TOTAL_BYTES // SAMPLE_SEGMENT_BYTES // len(sizes))
     taken = []
     for document in documents:
         if len(document) <= count * SAMPLE_SEGMENT_BYTES:
@@ -132,15 +133,15 @@ def samples(documents: Sequence[bytes]) -> list[bytes]:
     return taken
 
 
-def train(documents: Sequence[bytes]) -> bytes | None:
-    """A dictionary for documents like these; None where they are too few or too small to learn from.
+def train(documents: Iterable[bytes], sizes: Sequence[int]) -> bytes | None:
+    """A dictionary for documents like these, of `sizes` bytes; None where they are too few or too small to learn from.
 
     Fixed parameters instead of a search: a search costs seconds and gains less than two per cent.
     """
-    if len(documents) < DICTIONARY_MIN_DOCUMENTS:
+    if len(sizes) < DICTIONARY_MIN_DOCUMENTS:
         return None
     try:
-        taken: list[bytes | bytearray | memoryview[int]] = list(samples(documents))
+        taken: list[bytes | bytearray | memoryview[int]] = list(samples(documents, sizes))
         return zstandard.train_dictionary(
             DICTIONARY_BYTES, taken, k=1536, d=8, accel=10, level=LEVEL, threads=0
         ).as_bytes()

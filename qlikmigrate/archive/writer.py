@@ -200,7 +200,8 @@ class ArchiveWriter:
         )
         container.add(layout.MANIFEST, plain.compress(layout.dump(form)))
         # In front of the documents, so that it is there when the end of the file is cut off.
-        dictionary = train([spool.content(slot) for _, slot in details[:DICTIONARY_MAX_DOCUMENTS]])
+        learned = [slot for _, slot in details[:DICTIONARY_MAX_DOCUMENTS]]
+        dictionary = train(map(spool.content, learned), [slot.size for slot in learned])
         if dictionary is not None:
             container.add(layout.DICTIONARY, plain.compress(dictionary))
         frames = _frames(spool, [slot for _, slot in details], dictionary)
