@@ -51,11 +51,25 @@ def take_backup(
     Raises:
         PartialError: the snapshot is incomplete; the file is there all the same.
     """
+    from qlikmigrate.kernel.error import PartialError
+    from qlikmigrate.report.archive import kibibytes, snapshot_report
+
+    manifest = take_snapshot(session, tenant, path, force=force, chosen=chosen, with_calls=with_calls)
+    session.report.update(snapshot_report(manifest, str(path)))
+    counts = manifest.counts["automations"]
+    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
+    if not manifest.complete:
+        raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
+    session.closing.append(f"complete: {told}")
+
+
+def take_snapshot(
+    session: Session, tenant: Tenant, path: Path, *, force: bool, chosen: Selectors, with_calls: bool
+) -> Manifest:
+    """Read a tenant into `path` with a client that cannot write. The snapshot may be incomplete."""
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import ArchiveWriter
     from qlikmigrate.exporter.collector import ExportOptions, export
-    from qlikmigrate.kernel.error import PartialError
-    from qlikmigrate.report.archive import kibibytes, snapshot_report
 
     options = ExportOptions(
         selectors=chosen,
@@ -69,10 +83,4 @@ def take_backup(
             async with session.connect(tenant, Access.READ) as client:
                 return await export(client, writer, options, clock=session.clock, sink=session.output)
 
-        manifest = session.run(work)
-    session.report.update(snapshot_report(manifest, str(path)))
-    counts = manifest.counts["automations"]
-    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
-    if not manifest.complete:
-        raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
-    session.closing.append(f"complete: {told}")
+        return session.run(work)
