@@ -9,7 +9,9 @@ from typing import Any
 
 from attrs import frozen
 
+from qlikmigrate.importer.comparison import NEW
 from qlikmigrate.importer.diff import Compared, Standing
+from qlikmigrate.importer.plan import Action
 from qlikmigrate.model.difference import Change, Edit, Subject, labels_of
 from qlikmigrate.model.inventory import Inventory
 from qlikmigrate.remap.secret import mask
@@ -87,7 +89,7 @@ class Teller:
     def _name(inventories: Sequence[Inventory], edit: Edit, ident: object) -> str:
         if edit.kind is None or not isinstance(ident, str):
             return ""
-        found = (one.get(edit.kind, ident) for one in inventories)
+        found = (one.get(edit.kind, ident.removeprefix(NEW)) for one in inventories)
         return next((mask(one.name) for one in found if one is not None and one.name), "")
 
 
@@ -131,11 +133,11 @@ def compared_markdown(one: Compared, teller: Teller) -> list[str]:
     ]
 
 
-def edit_rows(name: str, source_id: str, target_id: str, edits: Iterable[Edit], teller: Teller) -> Iterator[Row]:
+def edit_rows(action: Action, edits: Iterable[Edit], teller: Teller) -> Iterator[Row]:
     """What an update changes in one automation, edit by edit."""
+    of = {"source_id": action.source_id, "target_id": action.target_id, "automation": mask(action.name)}
     for edit in edits:
-        row = {"kind": "edit", "source_id": source_id, "target_id": target_id, "automation": mask(name)}
-        yield row | teller.row(edit), f"    {teller.line(edit)}"
+        yield {"kind": "edit", **of, **teller.row(edit)}, f"    {teller.line(edit)}"
 
 
 def _ids(one: Compared) -> str:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
-from stage import DAILY, EVERY_HOUR, PLATFORM_OPERATIONS, Ended, Stage, bound_block, call_block, document, text_block
+from stage import (
+    DAILY,
+    EVERY_HOUR,
+    PLATFORM_OPERATIONS,
+    Ended,
+    Side,
+    Stage,
+    bound_block,
+    call_block,
+    document,
+    text_block,
+)
 
 from qlikmigrate.cli.app import run
 from qlikmigrate.sandbox import Fault, Status
@@ -24,16 +35,18 @@ def edits(ended: Ended, name: str) -> list[tuple[Any, ...]]:
     ]
 
 
-def edit(stage: Stage, name: str, **fields: Any) -> dict[str, Any]:
-    """Somebody edits an automation of the source."""
-    return edit_at(stage.source, name, **fields)
+def send(side: Side, method: str, path: str, owner: str, body: Any = None) -> None:
+    """What a person does in the editor."""
+    headers = {"authorization": f"Bearer {side.tenant.api_key(owner)}", "content-type": "application/json"}
+    data = json.dumps(body).encode() if body is not None else None
+    urlopen(Request(f"{side.tenant.base_url}/api/workflows/automations/{path}", data, headers, method=method))
 
 
-def edit_at(side: Any, name: str, **fields: Any) -> dict[str, Any]:
-    """Somebody edits an automation in the editor."""
-    stored: dict[str, Any] = side.one(name)
-    stored.update(fields)
-    return stored
+def edit(side: Side, wanted: str, **fields: Any) -> None:
+    """Somebody changes an automation."""
+    one = side.one(wanted)
+    kept = ("name", "description", "schedules", "workspace", "maxConcurrentRuns")
+    send(side, "PUT", one["id"], one["ownerId"], {field: one[field] for field in kept} | fields)
 
 
 def told(ended: Ended) -> dict[str, str]:
@@ -51,8 +64,9 @@ def test_one_tenant_over_time(stage: Stage) -> None:
     assert (alike.code, alike.of("item"), alike.automations) == (0, [], {"compared": 3, "same": 3})
     blocks = [text_block(1, "uno"), {**text_block(2, "two"), "x": 40}, text_block(3, "three")]
     changed = document("edited", *blocks)["workspace"]
-    edit(stage, "edited", description="other", schedules=[DAILY], state="disabled", workspace=changed)
-    del stage.source.tenant.automations[stage.source.one("deleted")["id"]]
+    edit(stage.source, "edited", description="other", schedules=[DAILY], workspace=changed)
+    send(stage.source, "POST", f"{stage.source.one('edited')['id']}/actions/disable", ben)
+    send(stage.source, "DELETE", stage.source.one("deleted")["id"], ben)
     stage.source.tenant.add_automation(document("new"), ben)
     assert stage.backup("b.qma").code == 0
     writes = len(stage.source.tenant.writes)
@@ -78,7 +92,7 @@ def test_a_path_wins_and_tenant_forces(stage: Stage, monkeypatch: pytest.MonkeyP
     stage.source.tenant.add_automation(document("one"), stage.source.users["ben"])
     stage.backup()
     (stage.folder / "a.qma").rename(stage.folder / "source")
-    edit(stage, "one", description="other")
+    edit(stage.source, "one", description="other")
     monkeypatch.chdir(stage.folder)
     assert stage.cli("diff", "source", "source").code == 0
     assert stage.cli("diff", "source", "tenant:source").code == 5
@@ -92,11 +106,11 @@ def test_selectors(stage: Stage) -> None:
     for name in ("one", "two"):
         stage.source.tenant.add_automation(document(name), ben)
     stage.backup()
-    edit(stage, "one", description="other")
+    edit(stage.source, "one", description="other")
     archive = stage.folder / "a.qma"
     assert stage.cli("diff", archive, "source", "--include", "name=two").code == 0
     assert told(stage.cli("diff", archive, "source", "--exclude", "name=two")) == {"one": "changed"}
-    edit(stage, "two", name="renamed")
+    edit(stage.source, "two", name="renamed")
     assert edits(stage.cli("diff", archive, "source", "--include", "name=two"), "renamed")[0][2:] == (
         "name", "", "two", "renamed",
     )  # fmt: skip
@@ -118,11 +132,9 @@ def test_an_unreadable_side_ends_with_3(stage: Stage) -> None:
     for name in ("one", "two"):
         stage.source.tenant.add_automation(document(name), stage.source.users["ben"])
     stage.backup()
-    edit(stage, "one", description="other")
+    edit(stage.source, "one", description="other")
     lost = stage.source.one("two")["id"]
-    stage.source.tenant.faults.append(
-        Fault("GET", f"/automations/{lost}", Status(403), times=99),
-    )
+    stage.source.tenant.faults.append(Fault(effect=Status(code=403), path=f"*/automations/{lost}", times=None))
     ended = stage.cli("diff", stage.folder / "a.qma", "source")
     assert ended.code == 3
     assert "unreadable" in ended.codes()
@@ -132,9 +144,8 @@ def test_an_unreadable_side_ends_with_3(stage: Stage) -> None:
 
 def scene(stage: Stage) -> None:
     """A caller, its callee and a connection at the source; the connection's counterpart at the target."""
-    for side in (stage.source, stage.target):
-        side.tenant.add_connection("Ops", PLATFORM_OPERATIONS, side.users["ben"])
-    (connection,) = [one["id"] for one in stage.source.tenant.connections.values() if one["name"] == "Ops"]
+    sides = (stage.target, stage.source)
+    connection = [side.tenant.add_connection(PLATFORM_OPERATIONS, "Ops", side.users["ben"]) for side in sides][1]
     ben = stage.source.users["ben"]
     callee = stage.source.tenant.add_automation(document("callee", schedules=[EVERY_HOUR]), ben)
     blocks = bound_block(1, connection), call_block(2, callee), text_block(3, "hello")
@@ -142,7 +153,7 @@ def scene(stage: Stage) -> None:
 
 
 def test_mapped_ids_are_no_difference(stage: Stage) -> None:
-    """After a restore both tenants are alike by the run, in either direction, and by natural key but for what is held."""
+    """After a restore both tenants are alike by the run, either way round, and by natural key but for what is held."""
     scene(stage)
     stage.backup()
     assert stage.restore(run="run").code == 0
@@ -165,14 +176,14 @@ def test_differences_across_tenants(stage: Stage) -> None:
     scene(stage)
     stage.backup()
     stage.restore(run="run")
-    other = stage.target.tenant.add_connection("Other", PLATFORM_OPERATIONS, stage.target.users["ben"])
+    other = stage.target.tenant.add_connection(PLATFORM_OPERATIONS, "Other", stage.target.users["ben"])
     caller = stage.target.one("caller")
-    ident = other if isinstance(other, str) else other["id"]
     for block in caller["workspace"]["blocks"]:
         if block["type"] == "EndpointBlock":
-            block["settings"][0]["value"] = ident
+            block["settings"][0]["value"] = other
         if block["type"] == "ShowBlock":
             block["inputs"][0]["value"] = "goodbye"
+    edit(stage.target, "caller", workspace=caller["workspace"])
     stage.target.tenant.add_automation(document("local"), stage.target.users["ben"])
     stage.source.tenant.add_automation(document("late"), stage.source.users["ben"])
     ended = stage.cli("diff", "source", "target", "--run", stage.folder / "run")
@@ -190,9 +201,10 @@ def test_secrets_are_masked(stage: Stage) -> None:
         document("one", text_block(1, f"Authorization: {SECRET}1"), key), stage.source.users["ben"]
     )
     stage.backup()
-    stored = stage.source.one("one")["workspace"]["blocks"]
-    stored[1]["inputs"][0]["value"] = f"Authorization: {SECRET}2"
-    stored[2]["inputs"][0]["value"] = "s3cr3t-Value-0002"
+    workspace = stage.source.one("one")["workspace"]
+    workspace["blocks"][1]["inputs"][0]["value"] = f"Authorization: {SECRET}2"
+    workspace["blocks"][2]["inputs"][0]["value"] = "s3cr3t-Value-0002"
+    edit(stage.source, "one", workspace=workspace)
     archive = str(stage.folder / "a.qma")
     ended = stage.cli("diff", archive, "source")
     assert ended.code == 5
@@ -207,17 +219,52 @@ def test_secrets_are_masked(stage: Stage) -> None:
     assert not [text for text in shown if "dozjgNry" in text or "s3cr3t" in text]
 
 
-def test_markdown(stage: Stage, tmp_path: Path) -> None:
+def test_markdown(stage: Stage) -> None:
     """A list that a page can hold: names cannot break out of it."""
     stage.source.tenant.add_automation(document("*a* | `b`", text_block(1, "one")), stage.source.users["ben"])
     stage.backup()
-    edit(stage, "*a* | `b`", description="``x``")
+    edit(stage.source, "*a* | `b`", description="``x``")
     stage.capture.readouterr()
     words = ["diff", str(stage.folder / "a.qma"), "source", "--format", "md", "--config", str(stage.config)]
     assert run(words) == 5
     lines = stage.capture.readouterr().out.splitlines()
     assert lines[0].startswith("# Differences: ")
     assert lines[2].startswith(r"- changed: **\*a\* \| \`b\`** (`")
-    assert lines[3] == "  - description: `` *a* | `b`, described `` → ``` ``x`` ```".replace("`` *a*", "``*a*").replace(
-        "described ``", "described``"
-    )
+    assert lines[3] == "  - description: ``*a* | `b`, described`` → ``` ``x`` ```"
+
+
+def test_plan_shows_what_changes(stage: Stage) -> None:
+    """`plan --changes` tells each edit of an update, secrets masked and names for ids, and nothing of it is in PLAN."""
+    scene(stage)
+    stage.backup()
+    assert stage.cli("clone", "source", "target", "--run", stage.folder / "first").code == 0
+    late = stage.source.tenant.add_automation(document("late"), stage.source.users["ben"])
+    workspace = stage.source.one("caller")["workspace"]
+    for block in workspace["blocks"]:
+        if block["type"] == "ShowBlock":
+            block["inputs"][0]["value"] = f"Authorization: {SECRET}"
+        if block["type"] == "CallWidgetBlock":
+            block["inputs"][0]["value"] = late
+    edit(stage.source, "caller", workspace=workspace, description="other")
+    stage.backup()
+    plan = stage.folder / "plan.json"
+    before = len(stage.target.tenant.writes)
+    ended = stage.cli("plan", stage.folder / "a.qma", "target", "-o", plan, "--changes")
+    assert ended.code == 0
+    rows = [item for item in ended.of("item") if item["kind"] == "edit"]
+    assert {row["automation"] for row in rows} == {"caller"}
+    told_of = {(row["name"] or row["id"], row["place"]): row for row in rows}
+    assert told_of["description", ""]["new"] == "other"
+    call = told_of["callAutomation2", "inputs[guid].value"]
+    assert (call["old_name"], call["new_name"], call["new"]) == ("callee", "late", f"new:{late}")
+    assert told_of["output3", "inputs[input].value"]["old"] == "hello"
+    assert "dozjgNry" not in json.dumps(ended.lines)
+    assert "other" not in plan.read_text()
+    assert "hello" not in plan.read_text()
+    assert [seen for seen in stage.target.tenant.writes[before:] if seen.path != "/oauth/token"] == []
+    assert not [
+        item for item in stage.cli("plan", stage.folder / "a.qma", "target").of("item") if item["kind"] == "edit"
+    ]
+    stage.capture.readouterr()
+    run(["plan", str(stage.folder / "a.qma"), "target", "--changes", "--config", str(stage.config)])
+    assert "    ~ description: `caller, described` → `other`" in stage.capture.readouterr().out
