@@ -41,7 +41,7 @@ class Teller:
         here, there = self._values(edit)
         told = {
             "what": edit.subject.value, "change": edit.change.value, "id": mask(edit.id), "name": mask(edit.name),
-            "type": edit.type, "place": mask(edit.place), "old": here, "new": there,
+            "block_type": edit.type, "place": mask(edit.place), "old": here, "new": there,
         }  # fmt: skip
         if edit.kind is not None:
             told |= {"old_name": self._name(self.old, edit, edit.old), "new_name": self._name(self.new, edit, edit.new)}
