@@ -12,6 +12,7 @@ from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.kernel.event import Sink
     from qlikmigrate.model.manifest import Manifest
     from qlikmigrate.model.selection import Selectors
 
@@ -64,9 +65,19 @@ def take_backup(
 
 
 def take_snapshot(
-    session: Session, tenant: Tenant, path: Path, *, force: bool, chosen: Selectors, with_calls: bool
+    session: Session,
+    tenant: Tenant,
+    path: Path,
+    *,
+    force: bool,
+    chosen: Selectors,
+    with_calls: bool,
+    sink: Sink | None = None,
 ) -> Manifest:
-    """Read a tenant into `path` with a client that cannot write. The snapshot may be incomplete."""
+    """Read a tenant into `path` with a client that cannot write. The snapshot may be incomplete.
+
+    `sink`: takes what there is to tell; else the session's output does.
+    """
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import ArchiveWriter
     from qlikmigrate.exporter.collector import ExportOptions, export
@@ -81,6 +92,6 @@ def take_snapshot(
 
         async def work() -> Manifest:
             async with session.connect(tenant, Access.READ) as client:
-                return await export(client, writer, options, clock=session.clock, sink=session.output)
+                return await export(client, writer, options, clock=session.clock, sink=sink or session.output)
 
         return session.run(work)

@@ -101,8 +101,14 @@ def _opened(session: Session, name: str) -> Iterator[Archive]:
     from qlikmigrate.archive import open_archive
     from qlikmigrate.cli.backup import take_snapshot
     from qlikmigrate.cli.tenant import find_tenant
-    from qlikmigrate.kernel.event import Severity
+    from qlikmigrate.kernel.event import Event, Problem, Severity
     from qlikmigrate.model.selection import Selectors
+    from qlikmigrate.remap.secret import CODE
+
+    def tell(event: Event) -> None:
+        # That is said to whoever keeps an archive; this one is gone in a moment.
+        if not isinstance(event, Problem) or event.code != CODE:
+            session.output(event)
 
     if not name.startswith(_FORCED) and (Path(name).exists() or name.endswith(".qma") or "/" in name):
         with open_archive(name) as archive:
@@ -115,7 +121,7 @@ def _opened(session: Session, name: str) -> Iterator[Archive]:
     tenant = find_tenant(session, name.removeprefix(_FORCED))
     with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
         path = Path(place) / "tenant.qma"
-        take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False)
+        take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False, sink=tell)
         with open_archive(path) as archive:
             yield archive
 

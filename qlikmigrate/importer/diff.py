@@ -32,7 +32,10 @@ from qlikmigrate.remap.rewrite import rewrite
 from qlikmigrate.remap.rewriting import Rewriting
 
 # What a rewrite writes as nothing: a gap on the other side is then no difference, and is told by these.
-_GAPS = ("connection-unbound", "call-unresolved")
+_GAPS = {
+    "connection-unbound": "the connection has no counterpart: compared as unbound",
+    "call-unresolved": "the called automation has no counterpart: compared as a disabled block",
+}
 
 
 class Standing(StrEnum):
@@ -174,7 +177,11 @@ class Diff:
         value = dict(parse(rewritten.raw))
         for member, kind in (("ownerId", Kind.USER), ("spaceId", Kind.SPACE)):
             value[member] = self._mapping.target_of(kind, value.get(member)) or value.get(member)
-        problems = tuple(one.problem(f"automation {ident}") for one in rewritten.findings if one.code in _GAPS)
+        problems = tuple(
+            evolve(one, message=_GAPS[one.code], hint="").problem(f"automation {ident}")
+            for one in rewritten.findings
+            if one.code in _GAPS
+        )
         action = self._actions.get(ident)
         return (_placed(value, action, now, self._mapping) if action else value), problems
 
