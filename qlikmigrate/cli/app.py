@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "look",
     "cat": "look",
     "scan": "scan",
+    "diff": "diff",
     "verify": "verify",
     "mapping": "mapping",
     "plan": "plan",

@@ -12,6 +12,7 @@ from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.kernel.event import Sink
     from qlikmigrate.model.manifest import Manifest
     from qlikmigrate.model.selection import Selectors
 
@@ -51,11 +52,35 @@ def take_backup(
     Raises:
         PartialError: the snapshot is incomplete; the file is there all the same.
     """
+    from qlikmigrate.kernel.error import PartialError
+    from qlikmigrate.report.archive import kibibytes, snapshot_report
+
+    manifest = take_snapshot(session, tenant, path, force=force, chosen=chosen, with_calls=with_calls)
+    session.report.update(snapshot_report(manifest, str(path)))
+    counts = manifest.counts["automations"]
+    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
+    if not manifest.complete:
+        raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
+    session.closing.append(f"complete: {told}")
+
+
+def take_snapshot(
+    session: Session,
+    tenant: Tenant,
+    path: Path,
+    *,
+    force: bool,
+    chosen: Selectors,
+    with_calls: bool,
+    sink: Sink | None = None,
+) -> Manifest:
+    """Read a tenant into `path` with a client that cannot write. The snapshot may be incomplete.
+
+    `sink`: takes what there is to tell; else the session's output does.
+    """
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.archive import ArchiveWriter
     from qlikmigrate.exporter.collector import ExportOptions, export
-    from qlikmigrate.kernel.error import PartialError
-    from qlikmigrate.report.archive import kibibytes, snapshot_report
 
     options = ExportOptions(
         selectors=chosen,
@@ -67,12 +92,6 @@ def take_backup(
 
         async def work() -> Manifest:
             async with session.connect(tenant, Access.READ) as client:
-                return await export(client, writer, options, clock=session.clock, sink=session.output)
+                return await export(client, writer, options, clock=session.clock, sink=sink or session.output)
 
-        manifest = session.run(work)
-    session.report.update(snapshot_report(manifest, str(path)))
-    counts = manifest.counts["automations"]
-    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
-    if not manifest.complete:
-        raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
-    session.closing.append(f"complete: {told}")
+        return session.run(work)

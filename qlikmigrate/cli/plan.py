@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qlikmigrate.archive import Archive
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.plan import Plan
+    from qlikmigrate.importer.preview import Preview
 
 
 @command("plan", "Say what a restore would do")
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("tenant")
 @click.option("-o", "--output", "out", metavar="PLAN", help="Save the plan, for `apply`.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 4 when something would change.")
+@click.option("--changes", is_flag=True, help="Show block by block what each update changes; never part of PLAN.")
 @click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
 @planning(on_conflict="fail")
 @selectors
@@ -30,12 +32,13 @@ def plan_command(
     tenant: str,
     out: str | None,
     detailed_exitcode: bool,
+    changes: bool,
     allow_incomplete: bool,
     **flags: Any,
 ) -> None:
     """Say what restoring ARCHIVE into TENANT would do. Sends GETs only; PLAN holds no bodies and no secrets."""
     from qlikmigrate.cli.execution import check_refused
-    from qlikmigrate.cli.telling import tell_plan
+    from qlikmigrate.cli.telling import tell_changes, tell_plan
     from qlikmigrate.cli.tenant import check_place, find_tenant, open_complete
     from qlikmigrate.importer.plan import write_plan
 
@@ -43,12 +46,17 @@ def plan_command(
     check_place(out)
     _check_replaceable(out)
     with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
-        made = compute_plan(session, archive, archive_path, target, flags)
+        if changes:
+            made, shown = compute_preview(session, archive, archive_path, target, flags)
+        else:
+            made, shown = compute_plan(session, archive, archive_path, target, flags), None
     session.report["archive"] = archive_path
     if out:
         write_plan(made, Path(out))
         session.report["plan"] = out
     tell_plan(session, made, saved=out)
+    if shown is not None:
+        tell_changes(session, made, shown)
     check_refused(made)
     if detailed_exitcode and made.changes:
         session.exit_code = 4
@@ -79,5 +87,22 @@ def compute_plan(
     async def work() -> Plan:
         async with session.connect(target, Access.READ) as client:
             return await make_plan(client, request, clock=session.clock, sink=session.output)
+
+    return session.run(work)
+
+
+def compute_preview(
+    session: Session, archive: Archive, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
+) -> tuple[Plan, Preview]:
+    """The same, and what its updates change."""
+    from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli.request import request_of
+    from qlikmigrate.importer.prepare import make_plan_and_preview
+
+    request = request_of(archive, archive_path, session.environ, flags)
+
+    async def work() -> tuple[Plan, Preview]:
+        async with session.connect(target, Access.READ) as client:
+            return await make_plan_and_preview(client, request, clock=session.clock, sink=session.output)
 
     return session.run(work)

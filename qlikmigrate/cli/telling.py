@@ -12,6 +12,7 @@ from qlikmigrate.kernel.event import Outcome, Problem, Severity
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
     from qlikmigrate.importer.plan import Action, ConnectionAction, Plan
+    from qlikmigrate.importer.preview import Preview
 
 
 def tell_problems(session: Session, problems: Iterable[Problem], *, known: bool = False) -> None:
@@ -52,6 +53,19 @@ def tell_plan(session: Session, plan: Plan, *, saved: str | None) -> None:
     session.report["counts"] = _counts(plan)
     session.report["forecast"] = asdict(plan.forecast) if plan.forecast else None
     session.closing += plan_summary(plan)
+
+
+def tell_changes(session: Session, plan: Plan, shown: Preview) -> None:
+    """What each update changes, edit by edit; secrets masked."""
+    from qlikmigrate.report.difference import Teller, edit_rows
+
+    naming = (shown.target, shown.source)
+    teller = Teller(old=naming, new=naming, token_hashes=shown.token_hashes)
+    for action, edits in shown.of(plan):
+        if not session.output.json:
+            session.output.item({}, f"what changes in {action.name}  ({action.target_id})")
+        for row, text in edit_rows(action, edits, teller):
+            session.output.item(row, text)
 
 
 def tell_planned(session: Session, plan: Plan) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.schedule_form import schedule_meaning
 from qlikmigrate.model.canonical import canonical, canonical_hash
+from qlikmigrate.model.schedule_form import schedule_meaning
 
 # Stands before the source id of a connection that is still to be created.
 NEW = "new:"

@@ -11,11 +11,11 @@ from datetime import datetime
 from attrs import frozen
 
 from qlikmigrate.importer.plan import Action, ConnectionAction, OwnerMode, SettingsAction, Step, Verb
-from qlikmigrate.importer.schedule_form import is_over, other_form, step_s
 from qlikmigrate.importer.source import Source
 from qlikmigrate.importer.target import Target
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.schedule_form import is_over, other_form, step_s
 
 # Source: openapi/workflows-automations.json, the access rules of `createAutomation`; Qlik's changelog 63 for the role.
 _CREATOR_ROLES = frozenset({"AutomationCreator", "TenantAdmin"})

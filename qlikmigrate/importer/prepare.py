@@ -37,6 +37,7 @@ from qlikmigrate.importer.plan import (
 )
 from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draft_of, settled
 from qlikmigrate.importer.preflight import PreflightInput, check_probes, first_impersonated
+from qlikmigrate.importer.preview import Preview, preview
 from qlikmigrate.importer.probe import probe
 from qlikmigrate.importer.source import Source, read_source
 from qlikmigrate.importer.space_plan import read_spaces
@@ -102,6 +103,22 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     Raises:
         AuthError, FailedError, UsageError, CorruptError: as reading archive and target does.
     """
+    return (await _make_plan(client, request, clock=clock, sink=sink))[0]
+
+
+async def make_plan_and_preview(
+    client: CloudClient, request: PlanRequest, *, clock: Clock, sink: Sink
+) -> tuple[Plan, Preview]:
+    """The same, and what its updates change, for which the documents concerned are read once more.
+
+    Raises:
+        AuthError, FailedError, UsageError, CorruptError: as reading archive and target does.
+    """
+    plan, target = await _make_plan(client, request, clock=clock, sink=sink)
+    return plan, await preview(client, plan, request.snapshot, target.inventory, values=request.values, sink=sink)
+
+
+async def _make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, sink: Sink) -> tuple[Plan, Target]:
     options = request.options
     source = read_source(request.snapshot, request.selectors, with_calls=options.with_calls)
     facts = await client.tenant()
@@ -161,7 +178,7 @@ async def make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock, 
     if facts.id == manifest.tenant.id and options.same_tenant is None:
         problems = (_same_tenant(facts), *problems)
     plan = _plan_of(client, request, target, mapping, source, decided, problems, ledger_path, clock)
-    return evolve(plan, forecast=forecast(plan, target, client.endpoint))
+    return evolve(plan, forecast=forecast(plan, target, client.endpoint)), target
 
 
 async def _plan_connections(

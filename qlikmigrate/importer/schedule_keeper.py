@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qlikmigrate.importer.schedule_form import is_minutely, other_form, schedule_meaning
+from qlikmigrate.model.schedule_form import is_minutely, other_form, schedule_meaning
 
 Schedule = Mapping[str, Any]
 

@@ -92,6 +92,18 @@ def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -
     )
 
 
+def choose(source: Source, selectors: Selectors, *, with_calls: bool) -> frozenset[str]:
+    """Ids of a whole source's automations that `selectors` select; what has no document is judged by its list row."""
+    found = source.automations
+    ones = [found[one.id].entity if one.id in found else one for one in source.inventory.of(Kind.AUTOMATION)]
+
+    def connections_of(ident: str) -> frozenset[str]:
+        return found[ident].connections if ident in found else frozenset()
+
+    wanted = {one.id for one in select(ones, source.inventory, selectors, connections_of)}
+    return frozenset(_with_calls(wanted, found) if with_calls else wanted)
+
+
 def _read(value: Mapping[str, Any], row: Entity | None) -> SourceAutomation:
     from qlikmigrate.model.inventory import entity
 
@@ -112,7 +124,8 @@ def _with_calls(wanted: set[str], found: Mapping[str, SourceAutomation]) -> set[
     by_lower = {ident.lower(): ident for ident in found}
     frontier = set(wanted)
     while frontier:
-        called = {by_lower.get(callee.lower()) for ident in frontier for callee in found[ident].calls}
+        known = [found[ident] for ident in frontier if ident in found]
+        called = {by_lower.get(callee.lower()) for one in known for callee in one.calls}
         frontier = {ident for ident in called if ident is not None and ident not in wanted}
         wanted = wanted | frontier
     return wanted

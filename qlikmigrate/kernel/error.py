@@ -63,7 +63,7 @@ class PartialError(QlikmigrateError):
 
 
 class MismatchError(QlikmigrateError):
-    """What was read back differs from what was meant."""
+    """What was read back differs from what was meant; `diff`: a difference was found."""
 
     exit_code = 5
     default_code = "mismatch"

@@ -160,11 +160,11 @@ def secrets_of(
     return found
 
 
-def mask(text: str, name: str = "") -> str:
-    """`text` with its secrets made unreadable: for everything that is shown."""
+def mask(text: str, name: str = "", known_hashes: Collection[str] = ()) -> str:
+    """`text` with its secrets made unreadable: for everything that is shown. The rest as in `secrets_of`."""
     parts = []
     done = 0
-    for one in secrets_of(text, name):
+    for one in secrets_of(text, name, known_hashes):
         parts += [text[done : one.start], MASK]
         done = one.end
     return "".join([*parts, text[done:]]) if parts else text

@@ -14,10 +14,10 @@ from stage import DAILY, EVERY_HOUR, bound_block, document, text_block
 from qlikmigrate.importer.body import full_body, shell_body, with_bindings, without_bindings
 from qlikmigrate.importer.comparison import Face, Verdict, face_of, judge
 from qlikmigrate.importer.ledger import Entry, LedgerWriter, read_ledger
-from qlikmigrate.importer.schedule_form import normal_rule
 from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.schedule import is_armed
+from qlikmigrate.model.schedule_form import normal_rule
 
 
 def raw(value: dict[str, Any]) -> bytes:

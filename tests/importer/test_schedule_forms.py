@@ -13,8 +13,8 @@ from rig import Rig, make_rig
 from stage import DAILY, EVERY_HOUR, document
 
 from qlikmigrate.importer.plan import Verb
-from qlikmigrate.importer.schedule_form import is_over, other_form, rule_of, schedule_meaning, step_s
 from qlikmigrate.kernel.event import Severity
+from qlikmigrate.model.schedule_form import is_over, other_form, rule_of, schedule_meaning, step_s
 from qlikmigrate.sandbox import Switches
 from qlikmigrate.sandbox.switches import ScheduleForms
 

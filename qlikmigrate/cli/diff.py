@@ -1,0 +1,162 @@
+"""`diff`: what differs between two archives or live tenants, automation by automation and block by block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.session import Session
+
+if TYPE_CHECKING:
+    from qlikmigrate.archive import Archive
+    from qlikmigrate.importer.diff import Diff, DiffRequest
+
+_FORCED = "tenant:"
+
+
+@command("diff", "Say what differs between two archives or tenants")
+@click.argument("a")
+@click.argument("b")
+@click.option("--run", "run_path", metavar="RUN", help="Pair automations as this run did, and move ids by it.")
+@click.option("--mapping", "mapping_path", metavar="FILE", help="The id mapping from A's tenant to B's.")
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "md"]),
+    default="text",
+    show_default=True,
+    help="Lines for a terminal, or Markdown.",
+)
+@selectors
+def diff_command(
+    session: Session,
+    a: str,
+    b: str,
+    run_path: str | None,
+    mapping_path: str | None,
+    shape: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    with_calls: bool,
+) -> None:
+    """Say what differs from A to B, each an archive or a tenant of the tenants file; ends with 5 where anything does.
+
+    A file of that name wins; `tenant:NAME` always means the tenant, which is read with GETs only. Across tenants ids
+    are moved first, so that only what differs besides is told. Secrets are masked.
+    """
+    from qlikmigrate.importer.diff import Diff
+    from qlikmigrate.kernel.error import UsageError
+
+    if run_path and mapping_path:
+        raise UsageError("--run and --mapping exclude each other", hint="a run knows the mapping that it was made with")
+    request = _request(session, run_path, mapping_path, include, exclude, with_calls)
+    with ExitStack() as stack:
+        sides = [stack.enter_context(_opened(session, name)) for name in (a, b)]
+        whole = all(one.manifest.complete for one in sides)
+        counts = _tell(session, Diff(sides[0], sides[1], request), title=f"{a} → {b}", shape=shape)
+    _close(session, counts, whole=whole)
+    session.report.update(a=a, b=b, run=run_path)
+
+
+def _request(
+    session: Session,
+    run_path: str | None,
+    mapping_path: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    with_calls: bool,
+) -> DiffRequest:
+    from qlikmigrate.cli.request import read_decisions, read_values
+    from qlikmigrate.cli.tenant import selectors_of
+    from qlikmigrate.importer.diff import DiffRequest
+    from qlikmigrate.importer.run_view import RunView
+
+    run = RunView.open(Path(run_path)) if run_path else None
+    files = (mapping_path, None)
+    if run is not None:
+        options = run.plan.options
+        # Its ids are in the plan already; the file is read for its `[values]` alone, if it is still there.
+        files = (options.mapping_file if Path(options.mapping_file).is_file() else None, None)
+    decisions, _ = read_decisions(*files)
+    return DiffRequest(
+        selectors=selectors_of(include, exclude),
+        with_calls=with_calls,
+        run=run,
+        decisions=decisions if mapping_path else None,
+        values=read_values(decisions, files[0], session.environ),
+    )
+
+
+@contextmanager
+def _opened(session: Session, name: str) -> Iterator[Archive]:
+    """An archive as it is, or a tenant as it is now, read into a private file that goes when all is told."""
+    import tempfile
+
+    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.backup import take_snapshot
+    from qlikmigrate.cli.tenant import find_tenant
+    from qlikmigrate.kernel.event import Event, Problem, Severity
+    from qlikmigrate.model.selection import Selectors
+    from qlikmigrate.remap.secret import CODE
+
+    def tell(event: Event) -> None:
+        # That is said to whoever keeps an archive; this one is gone in a moment.
+        if not isinstance(event, Problem) or event.code != CODE:
+            session.output(event)
+
+    if not name.startswith(_FORCED) and (Path(name).exists() or name.endswith(".qma") or "/" in name):
+        with open_archive(name) as archive:
+            if not archive.manifest.complete:
+                for problem in archive.manifest.problems:
+                    if problem.severity is Severity.ERROR:
+                        session.output(problem)
+            yield archive
+        return
+    tenant = find_tenant(session, name.removeprefix(_FORCED))
+    with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
+        path = Path(place) / "tenant.qma"
+        take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False, sink=tell)
+        with open_archive(path) as archive:
+            yield archive
+
+
+def _tell(session: Session, diff: Diff, *, title: str, shape: str) -> Counter[str]:
+    """Tell each automation that differs; how many there are of each kind."""
+    from qlikmigrate.cli.telling import tell_problems
+    from qlikmigrate.importer.diff import Standing
+    from qlikmigrate.report.difference import Teller, compared_markdown, compared_row
+
+    old, new = diff.namings
+    teller = Teller(old=old, new=new, token_hashes=diff.old.token_hashes | diff.new.token_hashes)
+    counts: Counter[str] = Counter({standing.value: 0 for standing in Standing})
+    problems = list(diff.problems)
+    output = session.output
+    if shape == "md" and not output.json:
+        output.item({}, f"# Differences: {title}", "")
+    for one in diff:
+        counts[one.standing.value] += 1
+        problems += one.problems
+        if one.standing in (Standing.SAME, Standing.UNKNOWN):
+            continue
+        row, lines = compared_row(one, teller)
+        output.item(row, *(compared_markdown(one, teller) if shape == "md" else lines))
+    tell_problems(session, problems)
+    return counts
+
+
+def _close(session: Session, counts: Counter[str], *, whole: bool) -> None:
+    differ = counts["changed"] + counts["added"] + counts["removed"]
+    session.report.update(complete=whole, counts={"automations": {"compared": counts.total(), **counts}})
+    words = [f"{counts[word]} {word}" for word in ("changed", "added", "removed", "unreadable") if counts[word]]
+    same = f"{counts['same']} the same"
+    unknown = f", {counts['unknown']} not comparable" if counts["unknown"] else ""
+    session.closing.append(", ".join([*words, same]) + unknown)
+    if not whole:
+        session.closing.append("incomplete: a side could not be read as a whole")
+    session.exit_code = 3 if not whole else 5 if differ else 0
