@@ -31,7 +31,7 @@ from qlikmigrate.importer.rollback_book import RollbackBook, RollbackResult
 from qlikmigrate.importer.run_folder import run_name
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.importer.undo import Undo, Way
-from qlikmigrate.importer.watch import Look, Watch, check_tenant
+from qlikmigrate.importer.watch import Look, Watch, check_tenant, reach
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Progress, Severity, Sink
 from qlikmigrate.model.kind import Kind
@@ -157,6 +157,8 @@ class _Rollback:
     async def _restore(self, key: str, action: Action, look: Look) -> None:
         ident, client = str(look.undo.target_id), look.reach.client
         value, before = look.sighting.value or {}, look.sighting.pre_image or {}
+        look = await self._move_back(key, ident, look)
+        client = look.reach.client
         if look.undo.put:
             self._begin(key, Step.PUT)
             written = await self._put(action, ident, look)
@@ -168,6 +170,10 @@ class _Rollback:
             self._begin(key, Step.ENABLE)
             await client.call("automation.enable", id=ident)
             self._journal.done(key, Step.ENABLE, ident)
+        if look.undo.disable:
+            self._begin(key, Step.DISABLE)
+            await client.call("automation.disable", id=ident)
+            self._journal.done(key, Step.DISABLE, ident)
         if look.undo.put:
             now = (await client.call("automation.get", id=ident)).json() or {}
             if face_of(now) != face_of(before):
@@ -178,6 +184,31 @@ class _Rollback:
                     f"`{action.name}` differs from its pre-image when read back",
                     f"automation {ident}",
                 )
+
+    async def _move_back(self, key: str, ident: str, look: Look) -> Look:
+        """Back to the space and the owner of the pre-image; from there on it is written as that owner."""
+        undo, client, before = look.undo, self._watch.client, look.sighting.pre_image or {}
+        owner = str(before.get("ownerId") or "")
+        moves = [(undo.space, Step.CHANGE_SPACE, {"spaceId": str(before.get("spaceId") or "")})]
+        moves.append((undo.owner, Step.CHANGE_OWNER, {"userId": owner}))
+        for wanted, step, body in moves:
+            if wanted:
+                self._begin(key, step)
+                try:
+                    await client.call(f"automation.{step.value}", body=body, id=ident)
+                except ForbiddenError:
+                    if step is Step.CHANGE_OWNER or look.reach.client is client:
+                        raise
+                    await look.reach.client.call(f"automation.{step.value}", body=body, id=ident)
+                self._journal.done(key, step, ident)
+        if not undo.owner and not undo.space:
+            return look
+        found = await reach(client, ident, owner, listed=True)
+        off = (look.sighting.value or {}).get("state") == "disabled"
+        if off and (found.value or {}).get("state") != "disabled":
+            # Only what is said to be switched on is; a move may do it by itself.
+            await found.client.call("automation.disable", id=ident)
+        return evolve(look, reach=found)
 
     async def _put(self, action: Action, ident: str, look: Look) -> Mapping[str, Any]:
         raw = self._watch.view.folder.pre_image(ident) or b"{}"
