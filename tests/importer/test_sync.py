@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from rig import TIMEOUT_S, Rig, make_rig
-from stage import PLATFORM_OPERATIONS, document
+from stage import PLATFORM_OPERATIONS, bound_block, document
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.endpoint import Access
@@ -30,7 +30,7 @@ def restored(folder: Path, *, impersonate: bool = False, **switches: Any) -> Rig
     for tenant in (rig.source, rig.target):
         ada = tenant.add_user("corp\\ada", "Ada Example", "ada@example.com")
         tenant.add_connection(PLATFORM_OPERATIONS, "Operations", ada)
-        tenant.add_space("Shared", ada)
+        tenant.add_space("Shared", owner=ada)
     assert rig.apply(rig.plan(), "first").failed == 0
     return rig
 
@@ -100,6 +100,10 @@ def test_each_field_takes_the_least_writes_and_goes_back(tmp_path: Path, field: 
     before = rig.state()
     one = record(rig.source, "leaf")
     one.state, one.owner_id, one.space_id, one.max_runs = "disabled", ada(rig.source), shared(rig.source), 3
+    if field == "owner":
+        connections = rig.source._connections.records.values()
+        (hers,) = [one.id for one in connections if (one.owner_id, one.name) == (ada(rig.source), "Operations")]
+        rig.source.replace_workspace(one.id, document("leaf", bound_block(1, hers))["workspace"])
     plan = again(rig, field)
     assert steps(plan) == {"leaf": writes}
     assert ("sync-loss" in {problem.code for problem in plan.problems}) == (field in ("owner", "space"))
@@ -113,7 +117,8 @@ def test_each_field_takes_the_least_writes_and_goes_back(tmp_path: Path, field: 
         "maxConcurrentRuns": there.max_runs == 3,
     }
     assert found == {name: name == field for name in ALL}
-    (bound,) = {one.id for one in rig.target._connections.records.values() if one.owner_id == there.owner_id}
+    connections = rig.target._connections.records.values()
+    (bound,) = [one.id for one in connections if (one.owner_id, one.name) == (there.owner_id, "Operations")]
     assert bound in repr(there.workspace_value())
     assert steps(again(rig, field)) == {}
 
@@ -141,7 +146,10 @@ def test_armed_one_is_never_switched_on_under_held(tmp_path: Path) -> None:
 def test_manual_one_gets_the_sources_state(tmp_path: Path) -> None:
     """What cannot fire by itself is switched on as well as off."""
     rig = restored(tmp_path)
-    record(rig.target, "leaf").state = "disabled"
+    there = record(rig.target, "leaf")
+    there.state = "disabled"
+    there.touch()
+    rig.target._realm.changed()
     plan = again(rig, "state")
     assert steps(plan) == {"leaf": ["enable"]}
     assert rig.apply(plan, "second").failed == 0
@@ -169,7 +177,7 @@ def test_what_was_off_stays_off_through_a_move(tmp_path: Path) -> None:
     record(rig.source, "hook").owner_id = ada(rig.source)
     record(rig.source, "off").owner_id = ada(rig.source)
     plan = again(rig, "owner")
-    assert {name for name in steps(plan)} == {"hook", "off"}
+    assert set(steps(plan)) == {"hook", "off"}
     assert rig.apply(plan, "second").failed == 0
     for name in ("hook", "off"):
         there = record(rig.target, name)
