@@ -11,7 +11,8 @@ from qlikmigrate.kernel.event import Outcome
 
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
-    from qlikmigrate.cli.session import Session
+    from qlikmigrate.report.plan import number
+from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.activation import LiveResult
     from qlikmigrate.importer.run_view import RunView
@@ -105,7 +106,7 @@ def tell_outcomes(session: Session, outcomes: Iterable[Outcome], *, word: str, p
 
 def _sum(counts: dict[str, int]) -> str:
     told = ", ".join(f"{number} {word}" for word, number in counts.items() if word != "selected" and number)
-    return f"{counts['selected']} automations: {told or 'nothing to do'}"
+    return f"{number(counts['selected'], 'automation')}: {told or 'nothing to do'}"
 
 
 def report_live(session: Session, result: LiveResult, *, unit: str) -> None:

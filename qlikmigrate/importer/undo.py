@@ -15,7 +15,7 @@ from attrs import frozen
 from qlikmigrate.importer.comparison import FIELDS, Face, face_of
 from qlikmigrate.importer.journal import Done
 from qlikmigrate.importer.lost_create import parse_time
-from qlikmigrate.importer.plan import Action, OwnerMode, SpaceAction, Step, Verb
+from qlikmigrate.importer.plan import Action, OwnerMode, SettingsAction, SpaceAction, Step, Verb
 
 # As where a lost create is looked for: the clocks of one service's parts differ a little.
 _CLOCK_MARGIN = timedelta(seconds=5)
@@ -259,6 +259,28 @@ def undo_of_connection(run: Done, undone: Done, row: Mapping[str, Any] | None, *
     if in_use:
         return Undo(way=Way.KEEP, target_id=ident, code="in-use", reason="an automation that is kept is bound to it")
     return Undo(way=Way.DELETE, target_id=ident, reason="created by the run")
+
+
+# Settings
+
+
+def undo_of_settings(settings: SettingsAction, run: Done, undone: Done, now: int | None, *, highest: int) -> Undo:
+    """What is done with the limit that the run raised. `now`: None where it cannot be read.
+
+    `highest`: the most concurrent runs of an automation that is kept.
+    """
+    # Without an intent the run found it high enough, and wrote nothing.
+    if run.since is None or (Step.PUT not in run.steps and run.in_doubt is not Step.PUT):
+        return Undo(way=Way.NOTHING, reason="the run wrote nothing to it")
+    if Step.PUT in undone.steps or now == settings.before:
+        return Undo(way=Way.NOTHING, settled=True, reason="it is as it was before the run")
+    if now is None:
+        return Undo(way=Way.KEEP, code="cannot-compare", reason="it cannot be read")
+    if now != settings.after:
+        return Undo(way=Way.KEEP, code="changed-since", reason=f"changed since: it is {now}")
+    if highest > settings.before:
+        return Undo(way=Way.KEEP, code="in-use", reason=f"an automation that is kept may run {highest} times at once")
+    return Undo(way=Way.RESTORE, put=True, reason="as it was before the run")
 
 
 # Spaces

@@ -131,8 +131,7 @@ class Writer:
         if step in done.steps:
             return
         try:
-            if action.synced:
-                await self._keep_before(action)
+            await self._keep_before(action)
             match step:
                 case Step.SHELL | Step.CREATE:
                     await self._create(action, step, space_id)
@@ -185,9 +184,9 @@ class Writer:
         return await self._client.as_user(owner)
 
     async def _keep_before(self, action: Action) -> None:
-        """The version that people may have to go back to, before anything of it is changed."""
+        """The version that people may have to go back to, before anything but the document is changed."""
         ident = self._id_of(action)
-        if self._folder.pre_image(ident) is not None:
+        if not action.synced or self._folder.pre_image(ident) is not None:
             return
         raw, value = await read_automation(
             self._client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})

@@ -227,3 +227,34 @@ def test_faults_leave_the_same_end(tmp_path: Path, path: str, effect: str) -> No
     assert (there.state, there.owner_id, there.max_runs) == ("disabled", ada(rig.target), 3)
     assert there.space_id == shared(rig.target)
     assert steps(again(rig, *ALL)) == {}
+
+
+@pytest.mark.parametrize("since", ["untouched", "raised by people", "in use"])
+def test_rollback_lowers_the_setting_that_the_run_raised(tmp_path: Path, since: str) -> None:
+    """`--settings`: back with one PUT where it is as the run left it and nothing needs it, else kept and listed."""
+    rig = make_rig(tmp_path)
+    rig.source._shelf.max_runs = 12
+    record(rig.source, "leaf").max_runs = 11
+    rig.backup()
+    before = rig.target._shelf.max_runs
+    rig.options = evolve(rig.options, settings=True)
+    assert rig.apply(rig.plan(), "first").failed == 0
+    assert rig.target._shelf.max_runs == 12
+    if since == "raised by people":
+        rig.target._shelf.max_runs = 15
+    elif since == "in use":
+        there = record(rig.target, "leaf")
+        there.description = "by hand"
+        there.version += 1
+        there.touch()
+    undone = undo(rig, "first")
+    (outcome,) = [one for one in undone.outcomes if one.kind == "settings"]
+    expected = {
+        "untouched": ("update", ""),
+        "raised by people": ("skip", "changed-since"),
+        "in use": ("skip", "in-use"),
+    }
+    assert (outcome.action, outcome.code) == expected[since]
+    assert rig.target._shelf.max_runs == {"untouched": before, "raised by people": 15, "in use": 12}[since]
+    again = undo(rig, "first")
+    assert again.counts["settings"]["restored"] == 0
