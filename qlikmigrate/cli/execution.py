@@ -166,7 +166,7 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
 
     write_reports(folder, plan, result)
     for problem in result.problems:
-        if problem not in session.output.told:
+        if problem not in session.output.told and problem not in plan.problems:
             session.output(problem)
     session.report["counts"] = result.counts
     counts = result.counts["automations"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from qlikmigrate.kernel.error import PartialError, UsageError
 from qlikmigrate.kernel.event import Outcome
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
-    from qlikmigrate.report.plan import number
 from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.activation import LiveResult

@@ -22,7 +22,6 @@ def tell_plan_problems(session: Session, plan: Plan, *, known: bool = False) -> 
         else one
         for one in plan.problems
     ]
-    session.output.told.update(plan.problems)
     tell_problems(session, told, known=known)
 
 
