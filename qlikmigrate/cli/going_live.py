@@ -12,7 +12,7 @@ from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.cli.session import Session
+    from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.activation import LiveResult
     from qlikmigrate.importer.run_view import RunView
