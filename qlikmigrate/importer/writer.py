@@ -177,7 +177,7 @@ class Writer:
     async def _client_of(self, action: Action, step: Step | None = None) -> CloudClient:
         """As whom it is written. An administrator moves what is somebody else's."""
         caller = self._target.caller
-        moves = step is Step.CHANGE_OWNER or (step is Step.CHANGE_SPACE and (caller.bot or caller.admin))
+        moves = step is Step.CHANGE_OWNER or (step is Step.CHANGE_SPACE and (caller.bot or caller.sees_all))
         owner = self._owner_of(action)
         if moves or action.owner_mode is not OwnerMode.IMPERSONATE or owner == caller.user_id:
             return self._client
