@@ -244,9 +244,8 @@ class Writer:
 
     def _again(self, action: Action) -> None:
         key = str(action.seq)
-        tries = self._tries.get(key, 0) + 1
-        self._tries[key] = tries
-        if tries >= _MAX_CREATES:
+        self._tries[key] = self._tries.get(key, 0) + 1
+        if self._tries[key] >= _MAX_CREATES:
             raise ObjectError("outcome-unknown", "the create was lost again and again")
 
     async def _look(
