@@ -8,6 +8,7 @@ import click
 
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
@@ -64,7 +65,7 @@ def activate_command(
     if plan.starts:
         if not session.yes:
             tell_outcomes(session, planned, word="enabled", preview=True)
-        confirm(session, f"start {len(plan.starts)} automations at `{target.endpoint.name}`?")
+        confirm(session, f"start {number(len(plan.starts), 'automation')} at `{target.endpoint.name}`?")
     result = _carry_out(session, view, target, source, plan)
     report_live(session, result, unit="automations")
 

@@ -9,6 +9,7 @@ import click
 
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.importer.caller_list import CallerList
@@ -47,4 +48,4 @@ def callers_command(session: Session, run_path: str, out: str, with_tokens: bool
     tokens = sum(row.token is not None for row in found.rows)
     session.report["counts"] = {"automations": {"listed": len(found.rows), "with_token": tokens}}
     told = f", {tokens} with their tokens: keep it secret" if with_tokens else ""
-    session.closing.append(f"{len(found.rows)} automations in {out}{told}")
+    session.closing.append(f"{number(len(found.rows), 'automation')} in {out}{told}")

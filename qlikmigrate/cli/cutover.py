@@ -11,6 +11,7 @@ from attrs import frozen
 
 from qlikmigrate.cli.option import command, seconds
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.api.endpoint import Access
@@ -117,7 +118,7 @@ def _cutover(scene: _Scene, *, include_unready: bool, allow: frozenset[str], dry
         if not session.yes:
             tell_outcomes(session, planned, word="switched", preview=True)
         names = f"`{scene.source.endpoint.name}` to `{scene.target.endpoint.name}`"
-        confirm(session, f"switch {len(plan.switches)} automations from {names}?")
+        confirm(session, f"switch {number(len(plan.switches), 'automation')} from {names}?")
     report_live(session, _carry_out(scene, plan), unit="automations")
 
 
@@ -206,7 +207,7 @@ def _undo(scene: _Scene, *, dry_run: bool) -> None:
         if not session.yes:
             tell_outcomes(session, planned, word="switched", preview=True)
         names = f"`{scene.target.endpoint.name}` to `{scene.source.endpoint.name}`"
-        confirm(session, f"switch {len(actions)} automations back from {names}?")
+        confirm(session, f"switch {number(len(actions), 'automation')} back from {names}?")
     report_live(session, _carry_back(scene), unit="automations")
 
 

@@ -64,10 +64,10 @@ def carry_out(
         RefusedError: preflight refused the plan.
         UsageError: not enough `access`, or the folder holds another run.
     """
-    from qlikmigrate.cli.telling import tell_planned, tell_problems
+    from qlikmigrate.cli.telling import tell_plan_problems, tell_planned
 
     session.report["archive"] = plan.archive.path
-    tell_problems(session, plan.problems, known=saved)
+    tell_plan_problems(session, plan, known=saved)
     check_refused(plan)
     if dry_run:
         if saved:
@@ -153,7 +153,7 @@ def _values(session: Session, plan: Plan) -> dict[str, str]:
 def _others(result: Result) -> str:
     """The failed objects of other kinds, for one sentence."""
     told = [
-        f"{numbers['failed']} {kind}"
+        kind if kind == "settings" else number(numbers["failed"], kind.removesuffix("s"))
         for kind, numbers in result.counts.items()
         if kind != "automations" and numbers.get("failed")
     ]
@@ -166,7 +166,7 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
 
     write_reports(folder, plan, result)
     for problem in result.problems:
-        if problem not in session.output.told:
+        if problem not in session.output.told and problem not in plan.problems:
             session.output(problem)
     session.report["counts"] = result.counts
     counts = result.counts["automations"]
@@ -177,8 +177,9 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
     session.closing.append(f"report: {folder.path / 'report.md'}")
     if result.failed:
         raise PartialError(
-            f"{counts['failed']} of {counts['selected']} automations failed{_others(result)}",
+            f"{counts['failed']} of {number(counts['selected'], 'automation')} failed{_others(result)}",
             hint=f"--run {folder.path} --resume tries them again",
         )
     if result.differing:
-        raise MismatchError(f"{result.differing} automations differ when read back", code="readback-differs")
+        verb = "differs" if result.differing == 1 else "differ"
+        raise MismatchError(f"{number(result.differing, 'automation')} {verb} when read back", code="readback-differs")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qlikmigrate.kernel.error import PartialError, UsageError
 from qlikmigrate.kernel.event import Outcome
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
@@ -105,7 +106,7 @@ def tell_outcomes(session: Session, outcomes: Iterable[Outcome], *, word: str, p
 
 def _sum(counts: dict[str, int]) -> str:
     told = ", ".join(f"{number} {word}" for word, number in counts.items() if word != "selected" and number)
-    return f"{counts['selected']} automations: {told or 'nothing to do'}"
+    return f"{number(counts['selected'], 'automation')}: {told or 'nothing to do'}"
 
 
 def report_live(session: Session, result: LiveResult, *, unit: str) -> None:

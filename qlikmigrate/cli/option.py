@@ -149,8 +149,20 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
                     show_default=True,
                     help="What to do where the target was edited as well.",
                 ),
+                click.option(
+                    "--sync",
+                    multiple=True,
+                    type=choice(["state", "owner", "space", "maxConcurrentRuns"]),
+                    metavar="FIELD",
+                    help="An update brings this over, too: state, owner, space or maxConcurrentRuns.",
+                ),
                 click.option("--allow", multiple=True, metavar="CODE", help="Waive one kind of preflight error."),
                 click.option("--same-tenant", type=choice(["recover", "copy"]), help="Restore into the source tenant."),
+                click.option(
+                    "--repoint-callers",
+                    is_flag=True,
+                    help="With recover: lead callers of what is recreated to its new id.",
+                ),
                 click.option("--match-items", is_flag=True, help="Match apps and other items by type, name and space."),
                 click.option("--ledger", metavar="FILE", help="The ledger of this pair of tenants."),
             )

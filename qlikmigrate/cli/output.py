@@ -166,10 +166,17 @@ class Output:
     def _outcome(self, event: Outcome) -> None:
         if self.json:
             self.line("outcome", asdict(event))
-        elif self.verbose or event.status == "failed":
+        elif self.verbose or (event.status == "failed" and not self._is_told(event)):
             reason = f": {event.reason}" if event.reason else ""
             level = "error" if event.status == "failed" else "info"
             self.say(one_line(f"{event.status} {event.action} {event.name}{reason}"), level=level)
+
+    def _is_told(self, event: Outcome) -> bool:
+        """Whether a problem said already that this object failed, and why."""
+        return any(
+            one.severity is Severity.ERROR and one.code == event.code and event.reason and event.reason in one.message
+            for one in self.told
+        )
 
     def _progress(self, event: Progress) -> None:
         if not self.bars or self.quiet:

@@ -10,6 +10,7 @@ import click
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
 from qlikmigrate.kernel.error import PartialError, QlikmigrateError
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
@@ -37,9 +38,13 @@ def reassign_command(session: Session, run_path: str, dry_run: bool) -> None:
         session.output(problem)
     session.report["counts"] = {"automations": dict(result.counts)}
     words = ", ".join(f"{number} {word}" for word, number in result.counts.items() if word != "selected" and number)
-    session.closing.append(f"{result.counts['selected']} automations without their owner: {words or 'nothing to do'}")
+    session.closing.append(
+        f"{number(result.counts['selected'], 'automation')} with somebody else as owner: {words or 'nothing to do'}"
+    )
     if result.failed:
-        raise PartialError(f"{result.failed} automations could not be given away", hint="`reassign` again goes on")
+        raise PartialError(
+            f"{number(result.failed, 'automation')} could not be given away", hint="`reassign` again goes on"
+        )
 
 
 def _preview(session: Session, view: RunView, tenant: Tenant) -> ReassignResult:

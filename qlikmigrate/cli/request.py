@@ -78,11 +78,18 @@ def read_secrets(
 def request_of(
     archive: Archive, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
 ) -> PlanRequest:
-    """A plan request from the flags that `option.planning` and `option.selectors` declare."""
+    """A plan request from the flags that `option.planning` and `option.selectors` declare.
+
+    Raises:
+        UsageError: two of them contradict each other, or a file that one names cannot be used.
+    """
     from qlikmigrate.cli.tenant import selectors_of
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
     from qlikmigrate.importer.prepare import PlanRequest
+    from qlikmigrate.kernel.error import UsageError
 
+    if flags["repoint_callers"] and flags["same_tenant"] != "recover":
+        raise UsageError("--repoint-callers is for what is recovered", hint="add --same-tenant recover")
     decisions, text = read_decisions(flags["mapping_path"], flags["ids_path"])
     options = PlanOptions(
         owner=flags["owner"],
@@ -93,6 +100,8 @@ def request_of(
         settings=flags["settings"],
         create_spaces=flags["create_spaces"],
         same_tenant=SameTenant(flags["same_tenant"]) if flags["same_tenant"] else None,
+        sync=tuple(dict.fromkeys(flags["sync"])),
+        repoint_callers=flags["repoint_callers"],
         allow=flags["allow"],
         include=flags["include"],
         exclude=flags["exclude"],

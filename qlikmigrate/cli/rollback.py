@@ -8,6 +8,7 @@ import click
 
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.config.tenants import Tenant
@@ -40,7 +41,7 @@ def rollback_command(session: Session, run_path: str, force: bool, dry_run: bool
     words = [f"{counts['deleted']} {kind}" for kind, counts in preview.counts.items() if counts["deleted"]]
     restored = preview.counts["automations"]["restored"]
     told = [f"delete {', '.join(words)}"] if words else []
-    told += [f"restore {restored} automations"] if restored else []
+    told += [f"restore {number(restored, 'automation')}"] if restored else []
     confirm(session, f"{' and '.join(told)} on `{tenant.endpoint.name}`?")
     _roll_back(session, view, tenant, force=force)
 
@@ -96,9 +97,10 @@ def _roll_back(session: Session, view: RunView, tenant: Tenant, *, force: bool) 
     _tell(session, result, "")
     session.closing.append(f"report: {view.folder.path / 'rollback.md'}")
     if result.failed:
-        raise PartialError(f"{result.failed} objects could not be undone", hint="`rollback` again goes on")
+        raise PartialError(f"{number(result.failed, 'object')} could not be undone", hint="`rollback` again goes on")
     if result.differing:
-        raise MismatchError(f"{result.differing} automations differ when read back", code="readback-differs")
+        verb = "differs" if result.differing == 1 else "differ"
+        raise MismatchError(f"{number(result.differing, 'automation')} {verb} when read back", code="readback-differs")
 
 
 def _tell(session: Session, result: RollbackResult, words: str) -> None:
@@ -106,4 +108,6 @@ def _tell(session: Session, result: RollbackResult, words: str) -> None:
     for kind, counts in result.counts.items():
         if counts["selected"]:
             told = ", ".join(f"{words}{word}: {number}" for word, number in counts.items() if word != "selected")
-            session.closing.append(f"{counts['selected']} {kind}: {told}")
+            session.closing.append(
+                f"{kind if kind == 'settings' else number(counts['selected'], kind.removesuffix('s'))}: {told}"
+            )

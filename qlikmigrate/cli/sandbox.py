@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 
 from qlikmigrate.cli.option import command
@@ -30,7 +33,18 @@ def sandbox_command(session: Session, port: int) -> None:
         else:
             session.output.text(text)
         session.output.say("serving until Ctrl-C")
+        if not sys.stdout.isatty() and not session.output.json and _umask() & 0o022 != 0o022:
+            session.output.say(
+                "hint: others may be able to write the tenants file: `chmod go-w FILE`, or it is refused"
+            )
         try:
             session.run(asyncio.Event().wait)
         except InterruptedRunError:
             session.output.say("stopped")
+
+
+def _umask() -> int:
+    """The bits that new files are made without; asking for them takes setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

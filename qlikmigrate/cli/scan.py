@@ -8,6 +8,7 @@ import click
 
 from qlikmigrate.cli.option import command, selectors
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 
 @command("scan", "Say what a migration will meet, without a target")
@@ -59,4 +60,4 @@ def scan_command(
         archive=archive_path,
         counts={"automations": {"scanned": total}, "findings": dict(sorted(codes.items()))},
     )
-    session.closing.append(f"{total} automations scanned, {len(found)} findings")
+    session.closing.append(f"{number(total, 'automation')} scanned, {number(len(found), 'finding')}")

@@ -9,6 +9,7 @@ from attrs import asdict
 
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.importer.status import Link, Status
@@ -64,7 +65,9 @@ def _tell(session: Session, status: Status, *, links: bool) -> None:
     session.report["counts"] = {"tasks": {"total": total, "settled": total - status.left, "open": status.left}}
     drifted = sum(one.code == "drifted" for one in status.problems)
     if drifted:
-        session.closing.append(f"changed at the target since the run: {drifted} automations; --verbose lists them")
+        session.closing.append(
+            f"changed at the target since the run: {number(drifted, 'automation')}; --verbose lists them"
+        )
     session.closing.append(f"{total - status.left} of {total} tasks are settled" if total else "nothing was left to do")
     if status.left:
         session.exit_code = 4

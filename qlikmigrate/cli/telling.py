@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
     from qlikmigrate.importer.plan import Action, ConnectionAction, Plan
     from qlikmigrate.importer.preview import Preview
+
+
+def tell_plan_problems(session: Session, plan: Plan, *, known: bool = False) -> None:
+    """A plan's problems; an error that `--allow` waives is told as the warning that it has become."""
+    told = [
+        evolve(one, severity=Severity.WARNING, message=f"{one.message} (allowed)")
+        if one.severity is Severity.ERROR and one not in plan.errors
+        else one
+        for one in plan.problems
+    ]
+    tell_problems(session, told, known=known)
 
 
 def tell_problems(session: Session, problems: Iterable[Problem], *, known: bool = False) -> None:
@@ -45,7 +56,7 @@ def tell_plan(session: Session, plan: Plan, *, saved: str | None) -> None:
     """The plan's actions as rows, what they come to, and its problems."""
     from qlikmigrate.report.plan import plan_rows, plan_summary
 
-    tell_problems(session, plan.problems)
+    tell_plan_problems(session, plan)
     output = session.output
     everything = output.verbose or output.json
     hint = f"`qlikmigrate show {saved}` lists them" if saved else "--verbose lists them"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError
@@ -177,9 +177,7 @@ class _Run:
     async def _take(self, action: Action, steps: list[Step]) -> None:
         if action.seq in self._failed or self._stopped:
             return
-        space_id = action.space_id
-        if space_id.startswith("new:"):
-            space_id = self._ground.spaces[space_id.removeprefix("new:")]
+        space_id = self._space_of(action)
         for step in steps:
             try:
                 await self._writer.take(action, step, space_id)
@@ -188,6 +186,11 @@ class _Run:
                 return
         if self._is_complete(action):
             self._record(action, self._writer.faces.get(action.seq))
+
+    def _space_of(self, action: Action) -> str:
+        """The space where it is to be, those that this run makes included."""
+        space_id = action.space_id if action.new_space is None else action.new_space
+        return self._ground.spaces[space_id.removeprefix("new:")] if space_id.startswith("new:") else space_id
 
     def _is_complete(self, action: Action) -> bool:
         done = self._journal.state.of(str(action.seq)).steps
@@ -211,8 +214,10 @@ class _Run:
         async def verify(action: Action) -> None:
             ident = self._target_id(action)
             wanted = self._writer.faces.get(action.seq) or self._wanted_after_resume(action)
+            if wanted is not None and action.bind_last and not self._given.target.caller.bot:
+                wanted = evolve(wanted, bindings={})
             try:
-                reading = await read_back(self._given.client, action, ident, wanted)
+                reading = await read_back(self._given.client, action, ident, wanted, self._space_of(action))
             except (UnauthorizedError, UnreachableError):
                 raise
             except ApiError as error:
@@ -230,6 +235,10 @@ class _Run:
 
     def _wanted_after_resume(self, action: Action) -> Face | None:
         """What an earlier process wrote: the document says it, bindings of the target's people apart."""
+        if action.own_text:
+            return self._journal.state.of(str(action.seq)).sent
+        if Step.PUT not in action.steps and action.verb is Verb.UPDATE:
+            return None
         _, face = self._given.documents.update(
             action, bind=not action.bind_last or self._given.target.caller.bot, present={}
         )
@@ -302,6 +311,11 @@ class _Run:
         return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""
 
     def _record(self, action: Action, face: Face | None) -> None:
+        if action.adopted:
+            face = self._given.documents.face(action.source_id)
+        elif action.own_text:
+            # What was sent is the target's own; what we last wrote of the source's is as it was.
+            return
         if face is not None and action.bind_last and not self._given.target.caller.bot:
             # The bindings that its owner is to make are no change of the source when it is compared again.
             face = self._given.documents.face(action.source_id)

@@ -92,6 +92,11 @@ class DocumentSource:
         body = full_body(raw, space_id=None, max_concurrent_runs=action.max_concurrent_runs, schedule=schedule)
         return body, face_of(parse(body))
 
+    def made_of(self, source_id: str) -> str | None:
+        """The automation that this run or an earlier one made of one of the archive's."""
+        self._renew()
+        return self._rewriting.mapping.target_of(Kind.AUTOMATION, source_id)
+
     def schedule(self, source_id: str) -> Mapping[str, Any] | None:
         """The schedule that an automation has in the archive."""
         return real_schedule(parse(self._snapshot.detail(Kind.AUTOMATION, source_id).raw).get("schedules"))

@@ -49,7 +49,7 @@ class Placement:
     def place_of(self, one: SourceAutomation) -> Place:
         """The place of one automation that is to be created."""
         owner = self._owner_of(one)
-        space = self._space_of(one)
+        space = self.space_of(one)
         if isinstance(owner, Place):
             return owner
         if isinstance(space, Place):
@@ -89,7 +89,8 @@ class Placement:
             )
         return Place(code="owner-missing", reason="its owner has no counterpart at the target")
 
-    def _space_of(self, one: SourceAutomation) -> str | Place:
+    def space_of(self, one: SourceAutomation) -> str | Place:
+        """The id of its space, as in `Place.space_id`; a `Place` with a code where it has none."""
         source_id = one.entity.space_id
         if not source_id:
             return ""

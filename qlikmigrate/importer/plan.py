@@ -45,6 +45,7 @@ class Step(StrEnum):
     CREATE = "create"
     DISABLE = "disable"
     CHANGE_OWNER = "change-owner"
+    CHANGE_SPACE = "change-space"
     PUT = "put"
     ENABLE = "enable"
     DELETE = "delete"
@@ -85,6 +86,9 @@ class Action:
     replaces. `run_mode`: at the source. `wanted_owner`: the source user who owns it there; `owner_rule`: by what rule
     `owner_id` stands for them, where `fallback` and `importer` mean that somebody else stands in.
     `kept`: blocks that stay bound to what the target's people chose.
+    Of an update: `synced`: what `--sync` brings over; `new_owner`, `new_space`: where to, None: it stays. `own_text`:
+    the PUT sends the target's own document, `repoint`: with its calls of these ids led to what the run made of them.
+    `adopted`: the document was found to be the source's, so nothing of it is written.
     """
 
     seq: int
@@ -106,8 +110,19 @@ class Action:
     max_concurrent_runs: int | None = None
     target_core: str | None = None
     fields: tuple[str, ...] = ()
+    synced: tuple[str, ...] = ()
+    new_owner: str | None = None
+    new_space: str | None = None
+    own_text: bool = False
+    repoint: tuple[str, ...] = ()
+    adopted: bool = False
     code: str = ""
     reason: str = ""
+
+    @property
+    def moves(self) -> bool:
+        """Whether an update takes it to another owner or space."""
+        return self.new_owner is not None or self.new_space is not None
 
     @property
     def stands_in(self) -> bool:
@@ -175,7 +190,9 @@ class PlanOptions:
     on_conflict: Conflict = Conflict.FAIL
     settings: bool = False
     create_spaces: bool = False
+    sync: tuple[str, ...] = ()
     same_tenant: SameTenant | None = None
+    repoint_callers: bool = False
     allow: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from qlikmigrate.importer.plan import (
 from qlikmigrate.importer.preflight import PreflightInput, check
 from qlikmigrate.importer.source import Source, SourceAutomation
 from qlikmigrate.importer.space_plan import SpaceRecord
+from qlikmigrate.importer.sync import SyncInput, synced
 from qlikmigrate.importer.target import Target
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.model.graph import call_order
@@ -188,13 +189,41 @@ class _Planner:
             judgement = judge(given.drafts[one.entity.id].face, face, last)
         match judgement.verdict:
             case Verdict.UNCHANGED:
-                return evolve(known, verb=Verb.NONE, reason=judgement.reason)
+                action = evolve(known, verb=Verb.NONE, reason=judgement.reason)
             case Verdict.ADOPT:
-                return evolve(known, verb=Verb.ADOPT, reason=judgement.reason)
+                action = evolve(known, verb=Verb.ADOPT, reason=judgement.reason)
             case Verdict.UPDATE:
-                return self._update(one, counterpart, known, judgement)
+                action = self._update(one, counterpart, known, judgement)
             case _:
-                return self._conflict(one, counterpart, known, judgement)
+                action = self._conflict(one, counterpart, known, judgement)
+        return self._with_sync(one, counterpart, action)
+
+    def _with_sync(self, one: SourceAutomation, counterpart: Entity, action: Action) -> Action:
+        given = self._given
+        if not given.options.sync or action.verb not in (Verb.NONE, Verb.ADOPT, Verb.UPDATE):
+            return action
+        row = given.mapping.row_of(Kind.USER, one.entity.owner_id)
+        wants = given.options.sync
+        owner = row.target_id if row is not None and row.rule != FALLBACK and given.options.owner != IMPORTER else None
+        place = self._placement.space_of(one) if "space" in wants else None
+        runs = given.target.rows.get(counterpart.id, {}).get("maxConcurrentRuns")
+        changed, problems = synced(
+            evolve(action, owner_mode=self._mode(counterpart)),
+            SyncInput(
+                one=one,
+                counterpart=counterpart,
+                face=given.faces.get(counterpart.id),
+                bound=bool(given.drafts[one.entity.id].face.bindings),
+                options=given.options,
+                target=given.target,
+                owner_id=owner,
+                space_id=place if isinstance(place, str) else None,
+                runs_now=runs if isinstance(runs, int) else None,
+                runs_wanted=self._runs_of(one) if "maxConcurrentRuns" in wants else None,
+            ),
+        )
+        self._problems += problems
+        return changed if changed.verb is Verb.UPDATE else action
 
     def _conflict(self, one: SourceAutomation, counterpart: Entity, known: Action, judgement: Judgement) -> Action:
         known = evolve(known, fields=judgement.fields, code="conflict", reason=judgement.reason)
@@ -228,22 +257,28 @@ class _Planner:
         enabled = counterpart.state != "disabled"
         arms = one.armed and counterpart.run_mode in ("", "manual")
         steps = (Step.DISABLE, Step.PUT) if enabled and arms else (Step.PUT,)
-        mode = OwnerMode.CALLER
-        caller = self._given.target.caller
-        if counterpart.owner_id != caller.user_id and not caller.bot and self._given.target.can_impersonate:
-            mode = OwnerMode.IMPERSONATE
         runs = self._given.target.rows.get(counterpart.id, {}).get("maxConcurrentRuns")
         return evolve(
             known,
             verb=Verb.UPDATE,
             steps=steps,
             held=enabled and arms,
-            owner_mode=mode,
+            owner_mode=self._mode(counterpart),
             fields=judgement.fields,
             reason=judgement.reason,
             max_concurrent_runs=runs if isinstance(runs, int) else None,
             kept=judgement.kept,
             target_core=face.core if (face := self._given.faces.get(counterpart.id)) else None,
+        )
+
+    def _mode(self, counterpart: Entity) -> OwnerMode:
+        """As whom an existing automation is written."""
+        caller = self._given.target.caller
+        others = counterpart.owner_id != caller.user_id
+        return (
+            OwnerMode.IMPERSONATE
+            if others and not caller.bot and self._given.target.can_impersonate
+            else (OwnerMode.CALLER)
         )
 
     def _create(self, one: SourceAutomation, base: Action) -> Action:

@@ -10,7 +10,8 @@ from attrs import evolve, field, frozen
 
 from qlikmigrate import __version__
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.importer.comparison import face_of
+from qlikmigrate.importer.caller_left import face_here, read_callers_left, repointed
+from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.connection_plan import (
     ConnectionInput,
     ConnectionPlan,
@@ -142,13 +143,14 @@ async def _make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock,
     ]
     faces = await read_faces(client, counterparts, sink=sink)
     catalogue = await read_catalogue(client, source, mapping)
+    recovered = faces if options.same_tenant is SameTenant.RECOVER else {}
     given = PlanInput(
         source=source,
         target=target,
         mapping=mapping,
         ledger=ledger,
         options=options,
-        drafts=_drafts(source, target, mapping, catalogue, sink),
+        drafts=_drafts(source, target, mapping, catalogue, recovered, sink),
         faces=faces,
         now=clock.now(),
         fallback_owner=fallback,
@@ -160,9 +162,13 @@ async def _make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock,
     if decided.renewed or decided.unmade():
         # References to what is made anew go to the new one, and to what is not made they go nowhere: drafted once more.
         mapping = _without_pending(_renewed(mapping, decided.renewed), decided.unmade())
-        given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, catalogue, sink))
+        given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, catalogue, recovered, sink))
         decided = decide(given)
     problems = (*decided.problems, *catalogue.problems)
+    if options.same_tenant is SameTenant.RECOVER:
+        callers = await read_callers_left(client, target, decided.actions, sink=sink)
+        actions, told = repointed(decided.actions, callers, target, repoint=options.repoint_callers)
+        decided, problems = evolve(decided, actions=actions), settled((*problems, *told))
     preflight = PreflightInput(
         source=source,
         target=target,
@@ -354,8 +360,14 @@ async def _contents(
 
 
 def _drafts(
-    source: Source, target: Target, mapping: IdMapping, catalogue: ConnectorCatalogue, sink: Sink
+    source: Source,
+    target: Target,
+    mapping: IdMapping,
+    catalogue: ConnectorCatalogue,
+    recovered: Mapping[str, Face | None],
+    sink: Sink,
 ) -> dict[str, Draft]:
+    """`recovered`: faces of what still exists in the tenant that the archive is of, by id."""
     # What connectors publish changes findings only: applying the plan writes the same without reading them again.
     rewriting = Rewriting(
         source=source.inventory, target=target.inventory, mapping=mapping, published=catalogue.published
@@ -369,7 +381,10 @@ def _drafts(
         rewritten = evolve(rewritten, findings=findings)
         new = any(kind is Kind.CONNECTION for kind, _ in rewritten.pending)
         bound = face_of(parse(raw)).bindings if new else {}
-        drafts[ident] = draft_of(rewritten, face_of(parse(rewritten.raw)), bound, f"automation {ident}")
+        face = face_of(parse(rewritten.raw))
+        if (there := recovered.get(ident)) is not None:
+            face = face_here(raw, there, mapping) or face
+        drafts[ident] = draft_of(rewritten, face, bound, f"automation {ident}")
         sink(Progress(phase="rewrite", done=len(drafts), total=len(source.automations)))
     return drafts
 

@@ -27,24 +27,37 @@ class Reading:
     gone: bool = False
 
 
-async def read_back(client: CloudClient, action: Action, ident: str, wanted: Face | None) -> Reading:
-    """Compare an automation of the target with what was to be written.
+async def read_back(client: CloudClient, action: Action, ident: str, wanted: Face | None, space_id: str) -> Reading:
+    """Compare an automation of the target with what was to be written, in the space `space_id`.
 
     Raises:
         ApiError: the tenant cannot be read at all.
     """
-    one = entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
+    one = entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.new_owner or action.owner_id})
     try:
         _, value = await read_automation(client, one)
     except MissingError:
         return Reading(gone=True, readable=False)
     except ForbiddenError:
         return Reading(readable=False)
-    drift = _differences(action, wanted, value) if wanted is not None else ()
+    drift = (*_differences(action, wanted, value, space_id), *_unsynced(action, value, space_id))
     return Reading(drift=drift, enabled=value.get("state") != "disabled", armed=is_armed(value))
 
 
-def _differences(action: Action, wanted: Face, value: Mapping[str, object]) -> tuple[str, ...]:
+def _unsynced(action: Action, value: Mapping[str, object], space_id: str) -> tuple[str, ...]:
+    """Of what `--sync` brings over: what did not arrive. What is switched on comes after it was read back."""
+    wrong = {
+        "owner": value.get("ownerId") not in (None, action.new_owner),
+        "space": (value.get("spaceId") or "") != space_id,
+        "maxConcurrentRuns": value.get("maxConcurrentRuns") not in (None, action.max_concurrent_runs),
+        "state": Step.DISABLE in action.steps and value.get("state") != "disabled",
+    }
+    return tuple(name for name in action.synced if wrong[name])
+
+
+def _differences(action: Action, wanted: Face | None, value: Mapping[str, object], space_id: str) -> tuple[str, ...]:
+    if wanted is None:
+        return ()
     found = face_of(value)
     drift = [name for name in FIELDS if wanted.fields.get(name) != found.fields.get(name)]
     if any(found.bindings.get(block) != connection for block, connection in wanted.bindings.items()):
@@ -52,7 +65,7 @@ def _differences(action: Action, wanted: Face, value: Mapping[str, object]) -> t
     if action.verb is Verb.CREATE:
         if action.owner_id and value.get("ownerId") not in (None, action.owner_id):
             drift.append("owner")
-        if not action.space_id.startswith("new:") and (value.get("spaceId") or "") != action.space_id:
+        if (value.get("spaceId") or "") != space_id:
             drift.append("space")
         if Step.DISABLE in action.steps and Step.ENABLE not in action.steps and value.get("state") != "disabled":
             drift.append("state")

@@ -18,6 +18,7 @@ from qlikmigrate.api.error import (
     ApiError,
     ConflictError,
     ForbiddenError,
+    InvalidError,
     MissingError,
     UnauthorizedError,
     UnreachableError,
@@ -26,12 +27,13 @@ from qlikmigrate.importer.body import full_body
 from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.ledger import LedgerWriter, read_ledger
-from qlikmigrate.importer.plan import Action, SpaceAction, Step, Verb
+from qlikmigrate.importer.plan import Action, SettingsAction, SpaceAction, Step, Verb
 from qlikmigrate.importer.rollback_book import RollbackBook, RollbackResult
 from qlikmigrate.importer.run_folder import run_name
 from qlikmigrate.importer.run_view import RunView
-from qlikmigrate.importer.undo import Undo, Way
-from qlikmigrate.importer.watch import Look, Watch, check_tenant
+from qlikmigrate.importer.settings_writer import lower_settings, read_max_runs
+from qlikmigrate.importer.undo import Undo, Way, undo_of_settings
+from qlikmigrate.importer.watch import Look, Watch, check_tenant, reach
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Progress, Severity, Sink
 from qlikmigrate.model.kind import Kind
@@ -58,6 +60,11 @@ async def preview_rollback(
         look = await watch.look(action)
         book.take(action, look.undo, done=False, value=look.sighting.value)
         sink(Progress(phase="compare", done=number, total=len(actions), subject=action.name))
+    if (settings := view.plan.settings) is not None:
+        now = await read_max_runs(client)
+        run, undone = watch.done("settings"), watch.done("rollback:settings")
+        undo = undo_of_settings(settings, run, undone, now, highest=book.highest_runs)
+        book.take_settings(undo, done=False)
     created = watch.created_connections()
     if created:
         await watch.open_connections()
@@ -113,6 +120,8 @@ class _Rollback:
             else:
                 stopped = await self._take(action) and abort_on_error
             sink(Progress(phase="roll back", done=number, total=total, subject=action.name))
+        if plan.settings is not None and not stopped:
+            stopped = await self._take_settings(plan.settings) and abort_on_error
         created = self._watch.created_connections()
         if created:
             await self._watch.open_connections()
@@ -139,6 +148,12 @@ class _Rollback:
             raise
         except ApiError as error:
             self._journal.fail(key, error.code)
+            if action.repoint and isinstance(error, InvalidError):
+                # Source: Qlik's editor: a Call Automation block without a valid automation cannot be saved.
+                reason = "the service does not take its former document, which calls what is gone"
+                kept = evolve(look.undo, way=Way.KEEP, code="former-call-gone", reason=reason)
+                self._book.take(action, kept, done=True, value=look.sighting.value)
+                return False
             self._book.take(action, look.undo, done=True, value=look.sighting.value, error=error)
             return True
         if look.undo.settled or look.undo.way in (Way.DELETE, Way.RESTORE):
@@ -157,6 +172,8 @@ class _Rollback:
     async def _restore(self, key: str, action: Action, look: Look) -> None:
         ident, client = str(look.undo.target_id), look.reach.client
         value, before = look.sighting.value or {}, look.sighting.pre_image or {}
+        look = await self._move_back(key, ident, look)
+        client = look.reach.client
         if look.undo.put:
             self._begin(key, Step.PUT)
             written = await self._put(action, ident, look)
@@ -168,6 +185,10 @@ class _Rollback:
             self._begin(key, Step.ENABLE)
             await client.call("automation.enable", id=ident)
             self._journal.done(key, Step.ENABLE, ident)
+        if look.undo.disable:
+            self._begin(key, Step.DISABLE)
+            await client.call("automation.disable", id=ident)
+            self._journal.done(key, Step.DISABLE, ident)
         if look.undo.put:
             now = (await client.call("automation.get", id=ident)).json() or {}
             if face_of(now) != face_of(before):
@@ -178,6 +199,31 @@ class _Rollback:
                     f"`{action.name}` differs from its pre-image when read back",
                     f"automation {ident}",
                 )
+
+    async def _move_back(self, key: str, ident: str, look: Look) -> Look:
+        """Back to the space and the owner of the pre-image; from there on it is written as that owner."""
+        undo, client, before = look.undo, self._watch.client, look.sighting.pre_image or {}
+        owner = str(before.get("ownerId") or "")
+        moves = [(undo.space, Step.CHANGE_SPACE, {"spaceId": str(before.get("spaceId") or "")})]
+        moves.append((undo.owner, Step.CHANGE_OWNER, {"userId": owner}))
+        for wanted, step, body in moves:
+            if wanted:
+                self._begin(key, step)
+                try:
+                    await client.call(f"automation.{step.value}", body=body, id=ident)
+                except ForbiddenError:
+                    if step is Step.CHANGE_OWNER or look.reach.client is client:
+                        raise
+                    await look.reach.client.call(f"automation.{step.value}", body=body, id=ident)
+                self._journal.done(key, step, ident)
+        if not undo.owner and not undo.space:
+            return look
+        found = await reach(client, ident, owner, listed=True)
+        off = (look.sighting.value or {}).get("state") == "disabled"
+        if off and (found.value or {}).get("state") != "disabled":
+            # Only what is said to be switched on is; a move may do it by itself.
+            await found.client.call("automation.disable", id=ident)
+        return evolve(look, reach=found)
 
     async def _put(self, action: Action, ident: str, look: Look) -> Mapping[str, Any]:
         raw = self._watch.view.folder.pre_image(ident) or b"{}"
@@ -195,6 +241,29 @@ class _Rollback:
             answer = await again.reach.client.call("automation.update", body=body, id=ident)
         value = answer.json()
         return value if isinstance(value, Mapping) else {}
+
+    async def _take_settings(self, settings: SettingsAction) -> bool:
+        key = "rollback:settings"
+        undo = undo_of_settings(
+            settings,
+            self._watch.done("settings"),
+            self._watch.done(key),
+            await read_max_runs(self._watch.client),
+            highest=self._book.highest_runs,
+        )
+        try:
+            if undo.way is Way.RESTORE:
+                self._begin(key, Step.PUT)
+                await lower_settings(self._watch.client, settings)
+                self._journal.done(key, Step.PUT, "")
+        except (UnauthorizedError, UnreachableError):
+            raise
+        except ApiError as error:
+            self._journal.fail(key, error.code)
+            self._book.take_settings(undo, done=True, error=error)
+            return True
+        self._book.take_settings(undo, done=True)
+        return False
 
     async def _take_connection(self, key: str, source_id: str) -> bool:
         undo = self._watch.look_at_connection(key, self._book.used)

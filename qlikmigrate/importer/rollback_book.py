@@ -47,6 +47,8 @@ class RollbackBook:
             for kind, selected in (("automations", len(view.plan.actions)), ("spaces", len(view.plan.spaces)))
         }
         self._counts["connections"] = dict.fromkeys(self._counts["spaces"], 0)
+        if view.plan.settings is not None:
+            self._counts["settings"] = {**self._counts["connections"], "selected": 1}
         self.problems: list[Problem] = []
         self.deleted: set[str] = set()
         self._kept: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -76,6 +78,16 @@ class RollbackBook:
         self._add("connection", source_id, name, undo, done=done, error=error)
 
     @property
+    def highest_runs(self) -> int:
+        """The most concurrent runs that a kept automation may have."""
+        found = [value.get("maxConcurrentRuns") for _, value in self._kept.values()]
+        return max((runs for runs in found if isinstance(runs, int)), default=0)
+
+    def take_settings(self, undo: Undo, *, done: bool, error: ApiError | None = None) -> None:
+        """The settings are decided on, or done with."""
+        self._add("settings", "", "maxConcurrentRunsPerAutomation", undo, done=done, error=error)
+
+    @property
     def used(self) -> set[str]:
         """The connections that kept automations are bound to."""
         return {use.value for _, value in self._kept.values() for use in connections_used(value)}
@@ -85,7 +97,7 @@ class RollbackBook:
         self._add("space", space.source_id, space.name, undo, done=done, error=error)
 
     def _add(self, kind: str, source_id: str, name: str, undo: Undo, *, done: bool, error: ApiError | None) -> None:
-        where = f"{kind} {undo.target_id or source_id}"
+        where = f"{kind} {undo.target_id or source_id}".rstrip()
         status = "skipped" if undo.way is Way.KEEP else "done" if done else "planned"
         code, reason = undo.code, undo.reason
         if error is not None:
@@ -96,7 +108,7 @@ class RollbackBook:
             self.note(code, Severity.WARNING, f"`{name}` is kept: {reason}", where, hint)
         outcome = Outcome(
             kind=kind,
-            source_id=source_id,
+            source_id=source_id or None,
             target_id=undo.target_id,
             name=name,
             action=_WORDS[undo.way],
@@ -106,7 +118,9 @@ class RollbackBook:
         )
         self._outcomes.append(outcome)
         self._sink(outcome)
-        self._counts[f"{kind}s"]["failed" if error is not None else _COUNTED[undo.way]] += 1
+        self._counts[kind if kind == "settings" else f"{kind}s"][
+            "failed" if error is not None else _COUNTED[undo.way]
+        ] += 1
 
     def note(self, code: str, severity: Severity, message: str, where: str, hint: str = "") -> None:
         """A problem."""

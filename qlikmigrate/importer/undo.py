@@ -15,12 +15,20 @@ from attrs import frozen
 from qlikmigrate.importer.comparison import FIELDS, Face, face_of
 from qlikmigrate.importer.journal import Done
 from qlikmigrate.importer.lost_create import parse_time
-from qlikmigrate.importer.plan import Action, OwnerMode, SpaceAction, Step, Verb
+from qlikmigrate.importer.plan import Action, OwnerMode, SettingsAction, SpaceAction, Step, Verb
 
 # As where a lost create is looked for: the clocks of one service's parts differ a little.
 _CLOCK_MARGIN = timedelta(seconds=5)
 # A write is carried out within this time after its intent, or its answer is lost.
 _WRITE_TIME = timedelta(minutes=2)
+# What an update may write besides the document, and what undoes it.
+_INVERSE = {
+    Step.DISABLE: Step.ENABLE,
+    Step.ENABLE: Step.DISABLE,
+    Step.CHANGE_OWNER: Step.CHANGE_OWNER,
+    Step.CHANGE_SPACE: Step.CHANGE_SPACE,
+}
+_STATE_AND_PLACE = frozenset(_INVERSE)
 
 
 class Way(StrEnum):
@@ -63,7 +71,9 @@ class Sighting:
 
 @frozen(kw_only=True)
 class Undo:
-    """The decision for one object. `put`, `enable`: what a RESTORE takes; `code`, `reason`: why it is kept.
+    """The decision for one object. `code`, `reason`: why it is kept.
+
+    `put`, `enable`, `disable`, `owner`, `space`: what a RESTORE takes, the last two to where its pre-image was.
 
     `settled`: nothing of the run is left, so the ledger must not say otherwise.
     """
@@ -72,6 +82,9 @@ class Undo:
     target_id: str | None = None
     put: bool = False
     enable: bool = False
+    disable: bool = False
+    owner: bool = False
+    space: bool = False
     settled: bool = False
     code: str = ""
     reason: str = ""
@@ -161,42 +174,64 @@ def changed_fields(now: Face, faces: tuple[Face, ...]) -> list[str]:
 
 def _undo_update(action: Action, written: Written, sighting: Sighting, *, force: bool) -> Undo:
     run, ident, before = written.run, action.target_id, sighting.pre_image
+    begun = {step for step in _STATE_AND_PLACE if step in run.steps or run.in_doubt is step}
     put_begun = run.sent is not None
-    switched_off = Step.DISABLE in run.steps or run.in_doubt is Step.DISABLE
-    if not put_begun and not switched_off:
+    if not put_begun and not begun:
         return Undo(way=Way.NOTHING, target_id=ident, reason="the run wrote nothing to it")
-    put_left = put_begun and Step.PUT not in written.undone.steps
-    enable_left = switched_off and Step.ENABLE not in written.undone.steps
-    if not put_left and not enable_left:
+    done = written.undone.steps
+    put_left = put_begun and Step.PUT not in done
+    left = {step for step in begun if _INVERSE[step] not in done}
+    if not put_left and not left:
         return Undo(way=Way.NOTHING, target_id=ident, settled=True, reason="restored before")
     if sighting.gone:
         return Undo(way=Way.KEEP, target_id=ident, code="gone-since", reason="somebody deleted it since")
     value = sighting.value
     if value is None:
         return Undo(way=Way.KEEP, target_id=ident, code="cannot-compare", reason="its definition cannot be read")
-    if put_left and before is None:
+    if before is None and (put_left or left - {Step.DISABLE}):
         return Undo(way=Way.KEEP, target_id=ident, code="no-pre-image", reason="its pre-image is not in the run folder")
+    before = before or {}
     off = value.get("state") == "disabled"
-    code, reason = "", ""
-    if put_left and before is not None:
+    owner = Step.CHANGE_OWNER in left and value.get("ownerId") != before.get("ownerId")
+    space = Step.CHANGE_SPACE in left and (value.get("spaceId") or "") != (before.get("spaceId") or "")
+    changed: list[str] = []
+    if put_left:
         now, old = face_of(value), face_of(before)
         if changed_fields(now, (old,)):
             changed = changed_fields(now, run.faces)
-            if value.get("maxConcurrentRuns") != before.get("maxConcurrentRuns"):
+            if value.get("maxConcurrentRuns") not in (before.get("maxConcurrentRuns"), action.max_concurrent_runs):
                 changed.append("maxConcurrentRuns")
-            if changed:
-                code, reason = "changed-since", "changed since: " + ", ".join(changed)
-            elif not off and (switched_off or before.get("state") == "disabled"):
-                code, reason = "enabled-since", "switched on since"
-        else:
+        elif value.get("maxConcurrentRuns") == before.get("maxConcurrentRuns"):
             put_left = False
+    elif owner or space:
+        changed = [name for name in changed_fields(face_of(value), (face_of(before),)) if name != "bindings"]
+    if owner and value.get("ownerId") != action.new_owner:
+        changed.append("owner")
+    if space and (value.get("spaceId") or "") != written.space_id:
+        changed.append("space")
+    code, reason = "", ""
+    if changed:
+        code, reason = "changed-since", "changed since: " + ", ".join(changed)
+    elif (
+        not off
+        and Step.ENABLE not in begun
+        and put_left
+        and (Step.DISABLE in begun or before.get("state") == "disabled")
+    ):
+        code, reason = "enabled-since", "switched on since"
     if code and not force:
         return Undo(way=Way.KEEP, target_id=ident, code=code, reason=reason)
-    enable = enable_left and off
-    if not put_left and not enable:
+    # A move detaches connections, the way back too.
+    put = put_left or ((owner or space) and bool(face_of(before).bindings))
+    enable = off and Step.DISABLE in left and Step.ENABLE not in begun
+    disable = not off and Step.ENABLE in left and Step.DISABLE not in begun
+    if not (put or enable or disable or owner or space):
         return Undo(way=Way.NOTHING, target_id=ident, settled=True, reason="it is as it was before the run")
     reason = f"forced: {reason}" if code else "as it was before the run"
-    return Undo(way=Way.RESTORE, target_id=ident, put=put_left, enable=enable, reason=reason)
+    return Undo(
+        way=Way.RESTORE, target_id=ident, put=put, enable=enable, disable=disable, owner=owner, space=space,
+        reason=reason,
+    )  # fmt: skip
 
 
 # Connections
@@ -224,6 +259,28 @@ def undo_of_connection(run: Done, undone: Done, row: Mapping[str, Any] | None, *
     if in_use:
         return Undo(way=Way.KEEP, target_id=ident, code="in-use", reason="an automation that is kept is bound to it")
     return Undo(way=Way.DELETE, target_id=ident, reason="created by the run")
+
+
+# Settings
+
+
+def undo_of_settings(settings: SettingsAction, run: Done, undone: Done, now: int | None, *, highest: int) -> Undo:
+    """What is done with the limit that the run raised. `now`: None where it cannot be read.
+
+    `highest`: the most concurrent runs of an automation that is kept.
+    """
+    # Without an intent the run found it high enough, and wrote nothing.
+    if run.since is None or (Step.PUT not in run.steps and run.in_doubt is not Step.PUT):
+        return Undo(way=Way.NOTHING, reason="the run wrote nothing to it")
+    if Step.PUT in undone.steps or now == settings.before:
+        return Undo(way=Way.NOTHING, settled=True, reason="it is as it was before the run")
+    if now is None:
+        return Undo(way=Way.KEEP, code="cannot-compare", reason="it cannot be read")
+    if now != settings.after:
+        return Undo(way=Way.KEEP, code="changed-since", reason=f"changed since: it is {now}")
+    if highest > settings.before:
+        return Undo(way=Way.KEEP, code="in-use", reason=f"an automation that is kept may run {highest} times at once")
+    return Undo(way=Way.RESTORE, put=True, reason="as it was before the run")
 
 
 # Spaces

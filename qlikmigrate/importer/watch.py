@@ -121,7 +121,7 @@ class Watch:
 
     def written(self, action: Action) -> Written:
         """What the run did with the automation of an action."""
-        space_id = action.space_id
+        space_id = action.space_id if action.new_space is None else action.new_space
         if space_id.startswith("new:"):
             space_id = self.done(f"space:{space_id.removeprefix('new:')}").target_id or ""
         return Written(

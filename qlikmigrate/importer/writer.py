@@ -22,11 +22,12 @@ from qlikmigrate.api.error import (
     UnauthorizedError,
     UnreachableError,
 )
+from qlikmigrate.importer.binding import kept_bindings
 from qlikmigrate.importer.comparison import Face, face_of
 from qlikmigrate.importer.document_source import DocumentSource
-from qlikmigrate.importer.hidden_connection import is_hidden
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
+from qlikmigrate.importer.own_text import own_body
 from qlikmigrate.importer.plan import Action, OwnerMode, Step
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.importer.schedule_keeper import ScheduleKeeper
@@ -130,13 +131,18 @@ class Writer:
         if step in done.steps:
             return
         try:
+            await self._keep_before(action)
             match step:
                 case Step.SHELL | Step.CREATE:
                     await self._create(action, step, space_id)
                 case Step.PUT:
                     await self._put(action, self._id_of(action))
                 case Step.CHANGE_OWNER:
-                    await self._simple(action, step, "automation.change-owner", {"userId": action.owner_id})
+                    owner = action.new_owner or action.owner_id
+                    await self._simple(action, step, "automation.change-owner", {"userId": owner})
+                    await self._check_off(action)
+                case Step.CHANGE_SPACE:
+                    await self._simple(action, step, "automation.change-space", {"spaceId": space_id})
                     await self._check_off(action)
                 case Step.DISABLE:
                     await self._simple(action, step, "automation.disable", None)
@@ -163,10 +169,31 @@ class Writer:
     def _id_of(self, action: Action) -> str:
         return self._journal.state.of(str(action.seq)).target_id or action.target_id or ""
 
-    async def _client_of(self, action: Action) -> CloudClient:
-        if action.owner_mode is OwnerMode.IMPERSONATE:
-            return await self._client.as_user(action.owner_id)
-        return self._client
+    def _owner_of(self, action: Action) -> str:
+        """Whose it is by now."""
+        moved = Step.CHANGE_OWNER in self._journal.state.of(str(action.seq)).steps
+        return action.new_owner if moved and action.new_owner else action.owner_id
+
+    async def _client_of(self, action: Action, step: Step | None = None) -> CloudClient:
+        """As whom it is written. An administrator moves what is somebody else's."""
+        caller = self._target.caller
+        moves = step is Step.CHANGE_OWNER or (step is Step.CHANGE_SPACE and (caller.bot or caller.sees_all))
+        owner = self._owner_of(action)
+        if moves or action.owner_mode is not OwnerMode.IMPERSONATE or owner == caller.user_id:
+            return self._client
+        return await self._client.as_user(owner)
+
+    async def _keep_before(self, action: Action) -> None:
+        """The version that people may have to go back to, before anything but the document is changed."""
+        ident = self._id_of(action)
+        if not action.synced or self._folder.pre_image(ident) is not None:
+            return
+        raw, value = await read_automation(
+            self._client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
+        )
+        if face_of(value).core != action.target_core:
+            raise ObjectError("changed-meanwhile", "the target's version changed since the plan was made")
+        self._folder.keep_pre_image(ident, cut_document(Kind.AUTOMATION, raw)[0])
 
     # Creates
 
@@ -217,9 +244,8 @@ class Writer:
 
     def _again(self, action: Action) -> None:
         key = str(action.seq)
-        tries = self._tries.get(key, 0) + 1
-        self._tries[key] = tries
-        if tries >= _MAX_CREATES:
+        self._tries[key] = self._tries.get(key, 0) + 1
+        if self._tries[key] >= _MAX_CREATES:
             raise ObjectError("outcome-unknown", "the create was lost again and again")
 
     async def _look(
@@ -251,7 +277,7 @@ class Writer:
     async def _simple(self, action: Action, step: Step, operation: str, body: Mapping[str, Any] | None) -> None:
         ident = self._id_of(action)
         key = str(action.seq)
-        client = await self._client_of(action)
+        client = await self._client_of(action, step)
         self._journal.intend(key, step, since=self._server.now())
         answer = await client.call(operation, body=body, id=ident)
         self._server.hear(answer)
@@ -259,8 +285,8 @@ class Writer:
 
     async def _put(self, action: Action, ident: str) -> None:
         key = str(action.seq)
-        client = await self._client_of(action)
-        raw, value = await read_automation(client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id}))
+        client, owner = await self._client_of(action), self._owner_of(action)
+        raw, value = await read_automation(client, entity(Kind.AUTOMATION, {"id": ident, "ownerId": owner}))
         now = face_of(value)
         updates = action.target_core is not None
         if updates:
@@ -269,12 +295,13 @@ class Writer:
             self._folder.keep_pre_image(ident, cut_document(Kind.AUTOMATION, raw)[0])
         elif action.armed and value.get("state") != "disabled":
             await client.call("automation.disable", id=ident)
-        present = {
-            block: connection
-            for block, connection in now.bindings.items()
-            if self._resolves(connection, action.owner_id)
-        }
-        answer, face = await self._send(client, action, ident, present if updates else {}, now)
+        present: dict[str, str] = {}
+        if updates:
+            present = kept_bindings(action, now.bindings, self._folder.pre_image(ident), self._target.inventory)
+        if action.own_text:
+            answer, face = await self._send_own(client, action, ident, raw, present, now)
+        else:
+            answer, face = await self._send(client, action, ident, present, now)
         self._server.hear(answer)
         written = answer.json()
         self._journal.done(key, Step.PUT, ident, face=_stored(written), runs=_runs(written))
@@ -287,10 +314,26 @@ class Writer:
         elif not updates or action.held:
             await self._check_answer(action, written, ident)
 
-    def _resolves(self, connection: str, owner: str) -> bool:
-        """Whether a binding leads somewhere; where the owner's connections are hidden from us, it is taken to."""
-        inventory = self._target.inventory
-        return inventory.get(Kind.CONNECTION, connection) is not None or is_hidden(inventory, owner)
+    async def _send_own(
+        self, client: CloudClient, action: Action, ident: str, raw: bytes, present: Mapping[str, str], before: Face
+    ) -> tuple[Answer, Face]:
+        """The target's own document with what is meant to change."""
+        calls: dict[str, str] = {}
+        for old in action.repoint:
+            new = self._documents.made_of(old)
+            if new is None:
+                raise ObjectError("callee-missing", f"what it calls was not made: {old}")
+            calls[old.lower()] = new
+        bindings: dict[str, str] = {}
+        if action.moves and self._binds(action):
+            wanted = self._documents.face(action.source_id).bindings if action.new_owner else {}
+            bindings = {**wanted, **present}
+        body, face = own_body(raw, calls=calls, bindings=bindings, max_concurrent_runs=action.max_concurrent_runs)
+        self._journal.intend(str(action.seq), Step.PUT, since=self._server.now(), face=face)
+        try:
+            return await client.call("automation.update", body=body, id=ident), face
+        except ConflictError:
+            return await self._settle_conflict(client, ident, body, before, face), face
 
     async def _send(
         self, client: CloudClient, action: Action, ident: str, present: Mapping[str, str], before: Face
@@ -370,10 +413,14 @@ class Writer:
         )
 
     async def _check_off(self, action: Action) -> None:
-        """A change of owner may have enabled it; what could fire by now is switched off at once."""
-        if not action.armed:
-            return
+        """A move may have enabled it; what could fire by now, or was off before, is switched off at once."""
         ident = self._id_of(action)
+        if action.target_core is not None:
+            was = parse(self._folder.pre_image(ident) or b"{}").get("state")
+            if was != "disabled" and Step.DISABLE not in action.steps:
+                return
+        elif not action.armed:
+            return
         value = await self._row_or_document(action, ident)
         if value.get("state") != "disabled":
             await self._client.call("automation.disable", id=ident)
@@ -381,17 +428,17 @@ class Writer:
                 self._tell(
                     "armed-by-server",
                     Severity.WARNING,
-                    f"`{action.name}` was enabled by its change of owner, and is off again",
+                    f"`{action.name}` was enabled by its move, and is off again",
                     f"automation {ident}",
                 )
 
     async def _row_or_document(self, action: Action, ident: str) -> Mapping[str, Any]:
         """An automation as far as this identity sees it: its document, else its list row, else nothing."""
         try:
-            one = entity(Kind.AUTOMATION, {"id": ident, "ownerId": action.owner_id})
+            one = entity(Kind.AUTOMATION, {"id": ident, "ownerId": self._owner_of(action)})
             return (await read_automation(self._client, one))[1]
         except (ForbiddenError, MissingError):
-            query = {"filter": f'ownerId eq "{action.owner_id}"'}
+            query = {"filter": f'ownerId eq "{self._owner_of(action)}"'}
             async for row in list_rows(self._client, "automation.list", query):
                 if row["id"] == ident:
                     return row

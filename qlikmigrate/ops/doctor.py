@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from qlikmigrate.api.cloud.client import CloudClient
-from qlikmigrate.api.error import ApiError, UnauthorizedError, UnreachableError, UnsupportedError
+from qlikmigrate.api.error import ApiError, MissingError, UnauthorizedError, UnreachableError, UnsupportedError
 from qlikmigrate.model.caller import Caller, caller_of
 from qlikmigrate.model.snapshot import parse
 
@@ -115,6 +115,8 @@ async def _can_list(client: CloudClient, operation: str) -> Check:
         rows = await _first_rows(client, operation, most=1)
     except UnsupportedError:
         return Check(check=name, ok=None, message="does not exist under /api/v1")
+    except MissingError:
+        return Check(check=name, ok=False, message="this list does not exist here (404)")
     except UnreachableError:
         raise
     except ApiError as error:

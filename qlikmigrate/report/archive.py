@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from qlikmigrate.remap.secret import mask
 Row = tuple[dict[str, Any], str]
 
 _PREFIX_CHARS = 8
+_FRACTION = re.compile(r"\.\d+(?=Z|[+-]|$)")
 
 
 def kibibytes(size_bytes: int) -> str:
@@ -75,7 +77,7 @@ def automation_rows(snapshot: Snapshot) -> Iterator[Row]:
             "owner_id": one.owner_id,
             "space": space,
             "space_id": one.space_id,
-            "updated_at": one.updated_at,
+            "updated_at": _to_the_second(one.updated_at),
         }
         yield row, f"{one.id}  {one.run_mode or '-':9} {one.state or '-':11} {space} / {owner} / {one.name}"
 
@@ -140,7 +142,7 @@ def describe_automation(snapshot: Snapshot, one: Entity) -> Iterator[Row]:
         ("starts_itself", is_armed(value)),
         ("schedule", (schedule.get("recurrence") or f"every {schedule.get('interval')} s") if schedule else "none"),
         ("blocks", sum(1 for _ in blocks(value))),
-        ("updated_at", one.updated_at),
+        ("updated_at", _to_the_second(one.updated_at)),
     ]
     for key, fact in facts:
         yield {"kind": "automation", "field": key, "value": fact}, f"{key:14} {fact}"
@@ -207,3 +209,8 @@ def workspace_of(document: Document) -> bytes:
     if span is None:
         raise UsageError(f"{document.kind.value} {document.id} has no workspace", hint="only automations have one")
     return text[span.start : span.end].encode()
+
+
+def _to_the_second(time: str) -> str:
+    """A time as people want to read it: the service's microseconds are always zero."""
+    return _FRACTION.sub("", time)
