@@ -102,6 +102,8 @@ def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     if last is None:
         if not fields:
             return Judgement(verdict=Verdict.ADOPT, reason="same content")
+        if fields == ("name",):
+            return Judgement(verdict=Verdict.CONFLICT, reason="same content under another name", fields=fields)
         return Judgement(verdict=Verdict.CONFLICT, reason="matched by name, with other content", fields=fields)
     if not fields:
         return Judgement(verdict=Verdict.UNCHANGED, reason="same content")

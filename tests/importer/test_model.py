@@ -229,9 +229,7 @@ class Machine(RuleBasedStateMachine):
     def restore(self, conflict: Conflict) -> None:
         self.run(conflict, lambda plan, run: self.rig.apply(plan, run))
 
-    @rule(
-        conflict=st.sampled_from([Conflict.SKIP, Conflict.UPDATE]), line=st.integers(1, 40), after=st.booleans()
-    )
+    @rule(conflict=st.sampled_from([Conflict.SKIP, Conflict.UPDATE]), line=st.integers(1, 40), after=st.booleans())
     def restore_killed(self, conflict: Conflict, line: int, after: bool) -> None:
         self.run(conflict, lambda plan, run: self.apply_killed(plan, run, line, after, lambda: None))
 
