@@ -231,3 +231,17 @@ def test_callers_of_renamed_ones_are_found_too(stage: Stage) -> None:
     assert ended.code == 0
     assert ended.automations == {"selected": 2, "skipped": 2}
     assert len(stage.target.tenant.automations) == 2
+
+
+def test_renamed_callee_is_no_change_of_its_callers(stage: Stage) -> None:
+    """Somebody renames what another one calls: the caller's label is no reason to write to it, nor a conflict."""
+    tenant, ben = stage.source.tenant, stage.source.users["ben"]
+    leaf = tenant.add_automation(document("leaf"), ben)
+    tenant.add_automation(document("caller", call_block(1, leaf)), ben)
+    stage.cli("clone", "source", "target", "--run", stage.folder / "r1")
+    edit_target(stage, "leaf", name="better leaf")
+    before = len(stage.target.tenant.writes)
+    again = stage.cli("clone", "source", "target", "--run", stage.folder / "r2", "--on-conflict", "fail")
+    assert again.code == 0
+    assert again.automations == {"selected": 2, "unchanged": 2}
+    assert len(stage.target.tenant.writes) == before
