@@ -1,8 +1,8 @@
 """A state machine of people, tenants, crashes and restores, beside a model of a few dictionaries that must agree.
 
-The model knows which pairs the ledger remembers, and what people set at the target and when. The laws: what is created is
-what has no counterpart, what people did is lost only where `--on-conflict update` was said and the conflict named, nothing
-is switched on, counts add up, and a second run writes nothing.
+The model knows which pairs the ledger remembers, and what people set at the target and when. The laws: what is created
+is what has no counterpart, what people did is lost only where `--on-conflict update` was said and the conflict named,
+what did not change at the source is left alone, nothing is switched on, counts add up, a second run writes nothing.
 """
 
 from __future__ import annotations
@@ -70,8 +70,20 @@ def view(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def holds(one: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells an automation from others, its name apart: the last are what it calls, and whether that is off."""
+    blocks = one["workspace"]["blocks"]
+    call = blocks[3] if len(blocks) > 3 else None
+    start = blocks[0]["inputs"][0]["value"]
+    callee = call["inputs"][0]["value"] if call else None
+    seen = view(one)
+    return (start, one["description"], seen["rule"], seen["text"], callee, bool(call and call["disabled"]))
+
+
 class Machine(RuleBasedStateMachine):
-    """`known`: source id → target id, as far as the ledger is there. `theirs`: target id → what people set there.
+    """`known`: source id → target id, as far as the ledger is there; `written`: what was told then.
+
+    `theirs`: target id → what people set there.
 
     `touched`: ids that people changed since the last run; `made`: ids that it created; `overwritten`: what people had
     set in those that it updated in spite of a conflict.
@@ -88,7 +100,7 @@ class Machine(RuleBasedStateMachine):
         self.made: set[str] = set()
         self.overwritten: dict[str, dict[str, Any]] = {}
         self.last_run = ""
-        self.saved = False
+        self.written: dict[str, tuple[Any, ...]] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "rig"):
@@ -217,13 +229,12 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def backup(self) -> None:
         self.rig.backup()
-        self.saved = True
-        self.in_archive = {ident: one["name"] for ident, one in self.rig.source.automations.items()}
+        self.in_archive = dict(self.rig.source.automations)
 
     @rule()
     def lose_ledger(self) -> None:
         (self.folder / "ledger.jsonl").unlink(missing_ok=True)
-        self.known = {}
+        self.known, self.written = {}, {}
 
     @rule(conflict=st.sampled_from([Conflict.FAIL, Conflict.SKIP, Conflict.UPDATE]))
     def restore(self, conflict: Conflict) -> None:
@@ -269,20 +280,38 @@ class Machine(RuleBasedStateMachine):
         between()
         return self.rig.apply(plan, run)
 
-    def counterpart(self, ident: str) -> str | None:
-        """Remembered, else of the same name: everything belongs to Ben and is in no space."""
+    def pair_up(self) -> dict[str, str | None]:
+        """The counterpart of each: remembered, of the same name, of the same content. All is Ben's and in no space."""
         target = self.rig.target.automations
-        if self.known.get(ident) in target:
-            return self.known[ident]
-        taken = set(self.known.values())
-        found = [one for one in target if target[one]["name"] == self.in_archive[ident] and one not in taken]
-        assert len(found) <= 1
-        return found[0] if found else None
+        pairs = {ident: self.known.get(ident) for ident in self.in_archive}
+        pairs = {ident: one if one in target else None for ident, one in pairs.items()}
+
+        def look(alike: Callable[[str, str], bool]) -> bool:
+            hit = False
+            for ident in [one for one, found in pairs.items() if found is None]:
+                found = [one for one in target if one not in pairs.values() and alike(ident, one)]
+                assert len(found) <= 1
+                if found:
+                    pairs[ident], hit = found[0], True
+            return hit
+
+        look(lambda ident, one: bool(target[one]["name"] == self.in_archive[ident]["name"]))
+        while look(lambda ident, one: holds(target[one]) == self.to_be(ident, pairs)):
+            pass
+        return pairs
+
+    def to_be(self, ident: str, pairs: dict[str, str | None]) -> tuple[Any, ...]:
+        """What an automation of the archive holds at the target; None in it where that is not known yet."""
+        *rest, callee, off = holds(self.in_archive[ident])
+        if callee not in self.in_archive:
+            return (*rest, None, callee is not None or off)
+        return (*rest, pairs[callee] or "to be made", off)
 
     def run(self, conflict: Conflict, work: Callable[[Plan, str], Result], *, edited: bool = False) -> None:
         rig = self.rig
         rig.options = PlanOptions(on_conflict=conflict)
-        pairs = {ident: self.counterpart(ident) for ident in self.in_archive}
+        pairs = self.pair_up()
+        same = {ident for ident, was in self.written.items() if ident in pairs and was == self.told(ident, pairs)}
         before = {ident: view(one) for ident, one in rig.target.automations.items()}
         armed = self.armed()
         writes, sightings = len(rig.target.writes), len(rig.target.armed_while_enabled)
@@ -316,6 +345,7 @@ class Machine(RuleBasedStateMachine):
         self.made = now.keys() - before.keys()
         assert len(self.made) == sum(1 for one in pairs.values() if one is None)
         named = {one.where.rpartition(" ")[2] for one in plan.problems if one.code == "conflict"}
+        arrived: list[str] = []
         for action in plan.actions:
             outcome = next(one for one in result.outcomes if one.source_id == action.source_id)
             if action.verb is not Verb.CREATE:
@@ -323,10 +353,16 @@ class Machine(RuleBasedStateMachine):
             else:
                 assert outcome.target_id in self.made
                 assert not (action.armed and now[str(outcome.target_id)]["state"] != "disabled")
+            if action.source_id in same and pairs[action.source_id] == self.known.get(action.source_id):
+                assert action.verb is Verb.NONE, (action.name, action.reason, action.fields)
             if action.verb is not Verb.SKIP and outcome.status == "done":
                 self.known[action.source_id] = str(outcome.target_id)
+                arrived.append(action.source_id)
             if action.verb is Verb.UPDATE and outcome.status == "done":
                 self.updated(str(action.target_id), action.steps, conflict is Conflict.UPDATE, named)
+        pairs = {one.source_id: one.target_id for one in result.outcomes}
+        # What did not change at the source since is left alone, however the target came to be edited meanwhile.
+        self.written |= {ident: self.told(ident, pairs) for ident in arrived}
         for ident, one in before.items():
             if now[ident]["state"] != one["state"] and ident not in self.touched:
                 assert now[ident]["state"] == "disabled"
@@ -335,8 +371,11 @@ class Machine(RuleBasedStateMachine):
         assert {one.automation_id for one in new} - self.touched <= armed
         self.check_theirs()
 
+    def told(self, ident: str, pairs: dict[str, str | None]) -> tuple[Any, ...]:
+        return (self.in_archive[ident]["name"], *self.to_be(ident, pairs))
+
     def updated(self, ident: str, steps: tuple[Step, ...], said: bool, named: set[str]) -> None:
-        """What an update may take from people: its fields where that was said and named, the state where it would arm."""
+        """What an update takes from people: its fields where that was said and named, the state where it would arm."""
         theirs = self.theirs.get(ident)
         if theirs is None:
             return
@@ -375,6 +414,8 @@ class Machine(RuleBasedStateMachine):
         now = self.rig.target.automations
         gone = before.keys() - now.keys()
         assert gone == {ident for ident in self.made & before.keys() if ident not in self.touched}
+        # The ledger goes back to what was written before the run.
+        self.written = {}
         self.known = {here: there for here, there in self.known.items() if there not in gone}
         for ident, values in self.overwritten.items():
             if ident not in self.touched:
