@@ -90,10 +90,10 @@ def _candidates(
             wanted[place].append(_document(source, row.source.id))
     found = {}
     for one in target.inventory.of(Kind.AUTOMATION):
-        there = target.rows.get(one.id, {})
-        place = one.space_id.lower(), one.owner_id.lower(), str(there.get("description") or "")
-        if one.id.lower() not in taken and any(_alike(here, there) for here in wanted.get(place, ())):
-            found[one.id] = place
+        row = target.rows.get(one.id, {})
+        at = (one.space_id.lower(), one.owner_id.lower(), str(row.get("description") or ""))
+        if one.id.lower() not in taken and any(_alike(here, row) for here in wanted.get(at, ())):
+            found[one.id] = at
     return found
 
 
