@@ -456,8 +456,8 @@ def examine(examples: int, steps: int) -> None:
 
 
 def test_model_agrees() -> None:
-    """The short form: 60 stories of 15 events each."""
-    examine(60, 15)
+    """The short form: 30 stories of 14 events each."""
+    examine(30, 14)
 
 
 @pytest.mark.slow
