@@ -90,9 +90,9 @@ def _candidates(
             wanted[place].append(_document(source, row.source.id))
     found = {}
     for one in target.inventory.of(Kind.AUTOMATION):
-        row = target.rows.get(one.id, {})
-        at = (one.space_id.lower(), one.owner_id.lower(), str(row.get("description") or ""))
-        if one.id.lower() not in taken and any(_alike(here, row) for here in wanted.get(at, ())):
+        there = target.rows.get(one.id, {})
+        at = (one.space_id.lower(), one.owner_id.lower(), str(there.get("description") or ""))
+        if one.id.lower() not in taken and any(_alike(here, there) for here in wanted.get(at, ())):
             found[one.id] = at
     return found
 
@@ -137,8 +137,8 @@ def _pairs(
     rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
     here: dict[tuple[Place, str], list[MappingRow]] = defaultdict(list)
     there: dict[tuple[Place, str], list[str]] = defaultdict(list)
-    for ident, place in candidates.items():
-        there[place, texts[ident]].append(ident)
+    for ident, at in candidates.items():
+        there[at, texts[ident]].append(ident)
     places_with_some = {place for place, _ in there}
     for row in open_rows:
         place = places[row.source.id]
