@@ -6,6 +6,7 @@ One object's failure stops no other. Nothing is written before the target was fo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from attrs import evolve, field, frozen
 
@@ -16,7 +17,7 @@ from qlikmigrate.importer.connection_plan import Values
 from qlikmigrate.importer.document_source import DocumentSource
 from qlikmigrate.importer.ground import Ground
 from qlikmigrate.importer.journal import Journal
-from qlikmigrate.importer.ledger import Entry, LedgerWriter
+from qlikmigrate.importer.ledger import Entry, LedgerWriter, read_ledger
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
 from qlikmigrate.importer.readback import Reading, read_back
 from qlikmigrate.importer.result import Result, count, outcome_of
@@ -115,6 +116,12 @@ class _Run:
         )
         self._stopped = False
         self._ended_before = journal.state.finished
+        self._run_name = run_name(given.folder, given.plan)
+        self._remembered = read_ledger(
+            Path(given.plan.options.ledger),
+            source_tenant=given.plan.archive.tenant_id,
+            target_tenant=given.plan.target.tenant_id,
+        )
 
     async def run(self) -> Result:
         given = self._given
@@ -185,7 +192,16 @@ class _Run:
                 self._fail(action, error)
                 return
         if self._is_complete(action):
-            self._record(action, self._writer.faces.get(action.seq))
+            self._record(action, self._writer.faces.get(action.seq) or self._unrecorded(action))
+
+    def _unrecorded(self, action: Action) -> Face | None:
+        """What an earlier process wrote and was stopped before it told the ledger."""
+        sent = self._journal.state.of(str(action.seq)).sent
+        if self._ended_before or sent is None:
+            return None
+        entry = self._remembered.get(Kind.AUTOMATION, action.source_id)
+        known = entry is not None and entry.target_id.lower() == self._target_id(action).lower()
+        return None if known and entry is not None and entry.run == self._run_name else sent
 
     def _space_of(self, action: Action) -> str:
         """The space where it is to be, those that this run makes included."""
@@ -326,7 +342,7 @@ class _Run:
                     source_id=action.source_id,
                     target_id=self._target_id(action),
                     face=face,
-                    run=run_name(self._given.folder, self._given.plan),
+                    run=self._run_name,
                 )
             )
 

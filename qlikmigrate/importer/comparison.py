@@ -1,7 +1,7 @@
 """Three versions of one automation, compared: what we last wrote, the source now, the target now. Pure.
 
 A connection that people bound where we had to leave a gap is no edit and is never taken away again; state, owner,
-space and `maxConcurrentRuns` belong to the target and are not compared.
+space and `maxConcurrentRuns` belong to the target and are not compared, nor are labels that repeat another's name.
 """
 
 from __future__ import annotations
@@ -55,12 +55,16 @@ def face_of(document: Mapping[str, Any]) -> Face:
     for index, block in enumerate((workspace or {}).get("blocks") or ()):
         if not isinstance(block, dict):
             continue
-        for setting in block.get("settings") or ():
-            if isinstance(setting, dict) and setting.get("id") == "datasource":
-                value = setting.pop("value", None)
-                setting.pop("displayValue", None)
-                if isinstance(value, str):
-                    bindings[str(block.get("id") or index)] = value
+        for group in ("settings", "inputs"):
+            for entry in block.get(group) or ():
+                if not isinstance(entry, dict):
+                    continue
+                # A label repeats the name of what the value refers to: it changes with that, and is nobody's edit.
+                entry.pop("displayValue", None)
+                if group == "settings" and entry.get("id") == "datasource":
+                    value = entry.pop("value", None)
+                    if isinstance(value, str):
+                        bindings[str(block.get("id") or index)] = value
     return Face(
         fields={
             "name": canonical_hash(document.get("name")),
@@ -102,6 +106,8 @@ def judge(wanted: Face, target: Face, last: Face | None) -> Judgement:
     if last is None:
         if not fields:
             return Judgement(verdict=Verdict.ADOPT, reason="same content")
+        if fields == ("name",):
+            return Judgement(verdict=Verdict.CONFLICT, reason="same content under another name", fields=fields)
         return Judgement(verdict=Verdict.CONFLICT, reason="matched by name, with other content", fields=fields)
     if not fields:
         return Judgement(verdict=Verdict.UNCHANGED, reason="same content")

@@ -40,6 +40,7 @@ from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draf
 from qlikmigrate.importer.preflight import PreflightInput, check_probes, first_impersonated
 from qlikmigrate.importer.preview import Preview, preview
 from qlikmigrate.importer.probe import probe
+from qlikmigrate.importer.renaming import with_renamed
 from qlikmigrate.importer.source import Source, read_source
 from qlikmigrate.importer.space_plan import read_spaces
 from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target, with_unlisted
@@ -330,6 +331,10 @@ async def _match(
     unsure_here, unsure_there = contested(source.inventory, target.inventory, mapping)
     if unsure_here and unsure_there:
         mapping = run(await _contents(client, source, target, mapping, unsure_there))
+    if target.inventory.tenant.id != request.snapshot.manifest.tenant.id:
+        # Within one tenant, an automation of the same content is somebody's copy.
+        owner = target.caller.user_id if options.owner == "importer" else None
+        mapping = await with_renamed(client, source, target, mapping, owner=owner, fallback=fallback)
     pending = [
         (Kind.AUTOMATION, ident) for ident in source.automations if mapping.target_of(Kind.AUTOMATION, ident) is None
     ]

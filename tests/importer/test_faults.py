@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rig import TIMEOUT_S, Rig, make_rig
 
+from qlikmigrate.importer.ledger import Ledger, read_ledger
 from qlikmigrate.kernel.error import QlikmigrateError
 from qlikmigrate.sandbox import Delay, Fault, ResetAfterCommit, ResetBefore, Status, Truncate
 from qlikmigrate.sandbox.fault import ExpireToken, HtmlOk
@@ -94,6 +95,10 @@ def test_lost_create_is_found_through_list_lag(tmp_path: Path, lag: int) -> None
     assert tuple(sorted(rig.state().items())) == undisturbed(True)
 
 
+def remembered(rig: Rig) -> Ledger:
+    return read_ledger(rig.folder / "ledger.jsonl", source_tenant=rig.source.id, target_tenant=rig.target.id)
+
+
 class Killed(BaseException):
     """The process is gone."""
 
@@ -137,6 +142,8 @@ def test_kill_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(LineLog, "append", plain)
             assert rig.apply(plan).failed == 0
             assert tuple(sorted(rig.state().items())) == undisturbed(impersonate)
+            # A kill between a write's outcome and the ledger's line leaves nothing out of the ledger.
+            assert {one.target_id for one in remembered(rig)} >= set(rig.target.automations)
             assert not rig.target.armed_while_enabled
 
 
