@@ -48,6 +48,11 @@ class Done:
         """What it may look like if nobody but us wrote it."""
         return tuple(face for face in (self.stored, self.sent) if face is not None)
 
+    def may_be(self, before: str | None) -> set[str | None]:
+        """Hashes of what it may hold if nobody but us wrote it: the version `before`, or one whose PUT is in doubt."""
+        sent = self.sent.core if self.in_doubt is Step.PUT and self.sent is not None else before
+        return {before, sent}
+
 
 @define
 class RunState:

@@ -290,7 +290,7 @@ class Writer:
         now = face_of(value)
         updates = action.target_core is not None
         if updates:
-            if self._journal.state.of(key).in_doubt is not Step.PUT and now.core != action.target_core:
+            if now.core not in self._journal.state.of(key).may_be(action.target_core):
                 raise ObjectError("changed-meanwhile", "the target's version changed since the plan was made")
             self._folder.keep_pre_image(ident, cut_document(Kind.AUTOMATION, raw)[0])
         elif action.armed and value.get("state") != "disabled":

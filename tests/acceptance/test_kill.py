@@ -17,6 +17,8 @@ from stage import DAILY, Stage, call_block, document
 
 AUTOMATIONS = 300
 SEED = 20261122
+# A lost create is looked for again one request timeout later.
+FAST = "[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
 
 
 def fill(stage: Stage) -> None:
@@ -73,7 +75,9 @@ def kill_often(stage: Stage, kills: int) -> None:
     print(f"seed: {SEED}")
     fill(stage)
     stage.backup()
-    stage.write_config(extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000")
+    stage.write_config(
+        extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
+    )
     instants = [chance.uniform(0.2, 2.5) for _ in range(kills)]
     assert restore_killed(stage, "run", instants) == 0
     check(stage)
@@ -82,6 +86,26 @@ def kill_often(stage: Stage, kills: int) -> None:
 def test_restore_survives_kills(make_stage: Callable[..., Stage]) -> None:
     """The short form: five kills in one restore of 300 automations."""
     kill_often(make_stage(), 5)
+
+
+def test_restore_stops_on_its_budget_and_on_a_signal(make_stage: Callable[..., Stage]) -> None:
+    """A spent time budget ends with 21, Ctrl-C with 130, both resumable to the undisturbed end."""
+    stage = make_stage()
+    fill(stage)
+    stage.backup()
+    stage.write_config(
+        extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
+    )
+    words = command(stage, "run")
+    spent = subprocess.run([*words, "--time-budget", "1s"], stderr=subprocess.DEVNULL, check=False)
+    assert spent.returncode == 21
+    assert 0 < len(stage.target.tenant.automations) < AUTOMATIONS
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    check(stage)
 
 
 @pytest.mark.slow
@@ -93,7 +117,9 @@ def test_restore_survives_many_kills(make_stage: Callable[..., Stage], tmp_path:
         stage = make_stage()
         fill(stage)
         stage.backup()
-        stage.write_config(extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000")
+        stage.write_config(
+            extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
+        )
         run = f"run-{counts['rounds']}"
         assert restore_killed(stage, run, [chance.uniform(0.2, 2.5) for _ in range(10)]) == 0
         check(stage)
