@@ -75,9 +75,7 @@ def kill_often(stage: Stage, kills: int) -> None:
     print(f"seed: {SEED}")
     fill(stage)
     stage.backup()
-    stage.write_config(
-        extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
-    )
+    stage.write_config(extra_target=FAST)
     instants = [chance.uniform(0.2, 2.5) for _ in range(kills)]
     assert restore_killed(stage, "run", instants) == 0
     check(stage)
@@ -93,9 +91,7 @@ def test_restore_stops_on_its_budget_and_on_a_signal(make_stage: Callable[..., S
     stage = make_stage()
     fill(stage)
     stage.backup()
-    stage.write_config(
-        extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
-    )
+    stage.write_config(extra_target=FAST)
     words = command(stage, "run")
     spent = subprocess.run([*words, "--time-budget", "1s"], stderr=subprocess.DEVNULL, check=False)
     assert spent.returncode == 21
@@ -117,9 +113,7 @@ def test_restore_survives_many_kills(make_stage: Callable[..., Stage], tmp_path:
         stage = make_stage()
         fill(stage)
         stage.backup()
-        stage.write_config(
-            extra_target="[tenants.target.limits]\ntier1_per_minute = 100000\ntier2_per_minute = 100000\ntimeout_seconds = 2"
-        )
+        stage.write_config(extra_target=FAST)
         run = f"run-{counts['rounds']}"
         assert restore_killed(stage, run, [chance.uniform(0.2, 2.5) for _ in range(10)]) == 0
         check(stage)
