@@ -18,7 +18,16 @@ from stage import (
     text_block,
 )
 
-from qlikmigrate.sandbox import CloudTenant, Fault, ResetBefore, Status
+from qlikmigrate.sandbox import (
+    BotConnections,
+    CloudTenant,
+    Fault,
+    PutConflict,
+    RecurrenceInterval,
+    ResetBefore,
+    Status,
+    Wrapping,
+)
 
 
 def actions(tenant: CloudTenant, ident: str) -> list[str]:
@@ -666,8 +675,16 @@ def test_plan_and_run_hold_no_bodies_and_no_secrets(stage: Stage) -> None:
         {"rewrites_recurrence": False},
         {"normalises": False},
         {"disabled_calls_exempt": False},
+        {"put_conflict": PutConflict.STALE},
+        {"recurrence_interval": RecurrenceInterval.COMPUTED},
+        {"recurrence_interval": RecurrenceInterval.NULL},
+        {"masks_values": True},
+        {"wrapping": Wrapping.ALL},
+        {"bot_connections": BotConnections.READ},
     ],
-    ids=lambda switches: next(iter(switches)),
+    ids=lambda switches: (
+        "-".join(f"{key}={value}" for key, value in switches.items()) if isinstance(switches, dict) else None
+    ),
 )
 @pytest.mark.parametrize("owner_by", ["impersonate", "transfer"])
 def test_open_questions_end_in_the_same_state(
