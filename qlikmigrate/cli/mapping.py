@@ -51,8 +51,9 @@ def mapping_command(
     from qlikmigrate.cli.request import read_decisions, read_values
     from qlikmigrate.cli.telling import tell_problems
     from qlikmigrate.cli.tenant import check_place, find_tenant, open_complete, selectors_of
+    from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import PlanOptions
-    from qlikmigrate.importer.prepare import PlanRequest, propose_mapping
+    from qlikmigrate.importer.prepare import propose_mapping
     from qlikmigrate.kernel.file import write_atomic
     from qlikmigrate.model.kind import Kind
     from qlikmigrate.remap.mapping import Decision, Mapping

@@ -10,7 +10,7 @@ from qlikmigrate.cli.option import read_text
 
 if TYPE_CHECKING:
     from qlikmigrate.archive import Archive
-    from qlikmigrate.importer.prepare import PlanRequest
+    from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.kernel.secret import Secret
     from qlikmigrate.remap.mapping_file import MappingFile
 
@@ -84,8 +84,8 @@ def request_of(
         UsageError: two of them contradict each other, or a file that one names cannot be used.
     """
     from qlikmigrate.cli.tenant import selectors_of
+    from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
-    from qlikmigrate.importer.prepare import PlanRequest
     from qlikmigrate.kernel.error import UsageError
 
     if flags["repoint_callers"] and flags["same_tenant"] != "recover":

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from qlikmigrate import __version__
 from qlikmigrate.api.cloud.client import CloudClient
@@ -16,12 +16,12 @@ from qlikmigrate.importer.connection_plan import (
     ConnectionInput,
     ConnectionPlan,
     Parameter,
-    Values,
     plan_connections,
     used_connections,
 )
 from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.connector_reading import read_parameters
+from qlikmigrate.importer.counterpart import PlanRequest, find_counterparts
 from qlikmigrate.importer.forecast import forecast
 from qlikmigrate.importer.hidden_connection import with_hidden
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
@@ -31,7 +31,6 @@ from qlikmigrate.importer.plan import (
     ArchiveRef,
     MappedRow,
     Plan,
-    PlanOptions,
     SameTenant,
     TargetRef,
     WantedOwner,
@@ -40,44 +39,21 @@ from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draf
 from qlikmigrate.importer.preflight import PreflightInput, check_probes, first_impersonated
 from qlikmigrate.importer.preview import Preview, preview
 from qlikmigrate.importer.probe import probe
-from qlikmigrate.importer.renaming import with_renamed
 from qlikmigrate.importer.source import Source, read_source
 from qlikmigrate.importer.space_plan import read_spaces
-from qlikmigrate.importer.target import Target, read_automation, read_faces, read_target, with_unlisted
+from qlikmigrate.importer.target import Target, read_faces, read_target, with_unlisted
 from qlikmigrate.kernel.clock import Clock, rfc3339
-from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.event import Problem, Progress, Severity, Sink
-from qlikmigrate.kernel.fan_out import fan_out
-from qlikmigrate.model.inventory import Entity, TenantFacts
+from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import Snapshot, parse
 from qlikmigrate.remap.mapping import PENDING, UNMATCHED
 from qlikmigrate.remap.mapping import Mapping as IdMapping
 from qlikmigrate.remap.mapping_file import MappingFile
-from qlikmigrate.remap.matching import Contents, contested, match
 from qlikmigrate.remap.name_reference import find_names, name_index
 from qlikmigrate.remap.rewrite import rewrite
 from qlikmigrate.remap.rewriting import Rewriting
 from qlikmigrate.remap.secret import with_secrets
-
-
-@frozen(kw_only=True)
-class PlanRequest:
-    """What a plan is asked for. `values`: resolved `@@KEY@@` texts, `secrets`: values of connection parameters.
-
-    Both are used and never stored.
-    """
-
-    archive: Path
-    snapshot: Snapshot
-    selectors: Selectors = field(factory=Selectors)
-    decisions: MappingFile = field(factory=MappingFile)
-    mapping_text: str = ""
-    values: Mapping[str, str] = field(factory=dict, repr=False)
-    options: PlanOptions = field(factory=PlanOptions)
-    match_items: bool = False
-    secrets: Values = field(factory=dict, repr=False)
 
 
 async def propose_mapping(client: CloudClient, request: PlanRequest, *, sink: Sink) -> tuple[IdMapping, Source, Target]:
@@ -95,7 +71,7 @@ async def propose_mapping(client: CloudClient, request: PlanRequest, *, sink: Si
         else default_ledger(tenant.id, target.inventory.tenant.id)
     )
     ledger = read_ledger(ledger_path, source_tenant=tenant.id, target_tenant=target.inventory.tenant.id)
-    mapping, _ = await _match(client, request, source, target, ledger)
+    mapping, _ = await find_counterparts(client, request, source, target, ledger)
     return mapping, source, target
 
 
@@ -129,12 +105,12 @@ async def _make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock,
     ledger_path = Path(options.ledger) if options.ledger else default_ledger(manifest.tenant.id, facts.id)
     ledger = read_ledger(ledger_path, source_tenant=manifest.tenant.id, target_tenant=facts.id)
     target = await with_unlisted(client, target, _written_for(source, ledger))
-    mapping, fallback = await _match(client, request, source, target, ledger)
+    mapping, fallback = await find_counterparts(client, request, source, target, ledger)
     seen = target
     if options.connections != "skip":
         target = await with_hidden(client, target, used_connections(source), mapping, ledger)
     if target is not seen:
-        mapping, fallback = await _match(client, request, source, target, ledger)
+        mapping, fallback = await find_counterparts(client, request, source, target, ledger)
     planned = await _plan_connections(client, request, source, target, mapping)
     mapping = mapping.with_pending(planned.pending())
     counterparts = [
@@ -258,7 +234,7 @@ def _plan_of(
             fingerprint=target.fingerprint,
         ),
         options=evolve(options, mapping_hash=mapping_hash(request.mapping_text), ledger=str(ledger_path.absolute())),
-        rows=_rows(mapping, source),
+        rows=_rows(mapping),
         hosts=dict(mapping.hosts),
         mail_domains=dict(mapping.mail_domains),
         rewrite_code=mapping.rewrite_code,
@@ -303,65 +279,6 @@ def _written_for(source: Source, ledger: Ledger) -> list[str]:
 def mapping_hash(text: str) -> str:
     """The hash of a mapping file's text; empty for none."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
-
-
-async def _match(
-    client: CloudClient, request: PlanRequest, source: Source, target: Target, ledger: Ledger
-) -> tuple[IdMapping, str | None]:
-    """The mapping, and the fallback owner's id."""
-    options = request.options
-    fallback = _user(target, options.fallback_owner) if options.fallback_owner else None
-
-    def run(contents: Contents | None) -> IdMapping:
-        mapping = match(
-            source.inventory,
-            target.inventory,
-            decisions=request.decisions,
-            ledger=ledger.pairs(),
-            needed=source.needed(),
-            contents=contents,
-            owner_override=target.caller.user_id if options.owner == "importer" else None,
-            fallback_owner=fallback,
-            copy=options.same_tenant is SameTenant.COPY,
-            match_items=request.match_items,
-        )
-        return _without_connections(mapping) if options.connections == "skip" else mapping
-
-    mapping = run(None)
-    unsure_here, unsure_there = contested(source.inventory, target.inventory, mapping)
-    if unsure_here and unsure_there:
-        mapping = run(await _contents(client, source, target, mapping, unsure_there))
-    if target.inventory.tenant.id != request.snapshot.manifest.tenant.id:
-        # Within one tenant, an automation of the same content is somebody's copy.
-        owner = target.caller.user_id if options.owner == "importer" else None
-        mapping = await with_renamed(client, source, target, mapping, owner=owner, fallback=fallback)
-    pending = [
-        (Kind.AUTOMATION, ident) for ident in source.automations if mapping.target_of(Kind.AUTOMATION, ident) is None
-    ]
-    return mapping.with_pending(pending).with_values(request.values), fallback
-
-
-async def _contents(
-    client: CloudClient, source: Source, target: Target, mapping: IdMapping, unsure: frozenset[str]
-) -> Contents:
-    """Hashes of the automations that share name, space and owner, so that content can tell them apart."""
-    rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
-    there: dict[str, str] = {}
-
-    async def read(one: Entity) -> None:
-        _, value = await read_automation(client, one)
-        there[one.id] = face_of(value).core
-
-    ones = [one for ident in sorted(unsure) if (one := target.inventory.get(Kind.AUTOMATION, ident))]
-    await fan_out(ones, read, width=client.endpoint.limits.concurrency)
-
-    def here(ident: str) -> str | None:
-        if ident not in source.automations:
-            return None
-        raw = rewrite(source.snapshot.detail(Kind.AUTOMATION, ident).raw, rewriting).raw
-        return face_of(parse(raw)).core
-
-    return Contents(source=here, target=there.get)
 
 
 def _drafts(
@@ -412,18 +329,7 @@ def _without_pending(mapping: IdMapping, unmade: frozenset[str]) -> IdMapping:
     return evolve(mapping, rows=rows)
 
 
-def _without_connections(mapping: IdMapping) -> IdMapping:
-    rows = tuple(
-        evolve(row, target_id=None, target_name="") if row.kind is Kind.CONNECTION and row.rule != "explicit" else row
-        for row in mapping.rows
-    )
-    # A connection that nobody binds need not be told from others.
-    unsure = {f"{row.kind} {row.source.id}" for row in mapping.of(Kind.CONNECTION) if row.rule == "ambiguous"}
-    problems = tuple(one for one in mapping.problems if one.where not in unsure)
-    return evolve(mapping, rows=rows, problems=problems)
-
-
-def _rows(mapping: IdMapping, source: Source) -> tuple[MappedRow, ...]:
+def _rows(mapping: IdMapping) -> tuple[MappedRow, ...]:
     return tuple(
         MappedRow(
             kind=row.kind,
@@ -436,23 +342,3 @@ def _rows(mapping: IdMapping, source: Source) -> tuple[MappedRow, ...]:
         )
         for row in mapping.rows
     )
-
-
-def _user(target: Target, who: str) -> str:
-    """The one active user whom an id, subject, e-mail or name means.
-
-    Raises:
-        UsageError: nobody, or more than one.
-    """
-    wanted = who.lower()
-    found = [
-        one
-        for one in target.inventory.of(Kind.USER)
-        if one.status in ("", "active")
-        and (wanted in (one.id.lower(), one.email.lower()) or who in (one.subject, one.name))
-    ]
-    if not found:
-        raise UsageError(f"no active user at the target: `{who}`", hint="give an id, subject, e-mail address or name")
-    if len(found) > 1:
-        raise UsageError(f"`{who}` means {len(found)} users: " + ", ".join(one.id for one in found))
-    return found[0].id

@@ -14,8 +14,9 @@ from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.endpoint import Access, Endpoint, Limits, OAuthClient
 from qlikmigrate.archive import ArchiveWriter, open_archive
 from qlikmigrate.exporter.collector import ExportOptions, export
+from qlikmigrate.importer.counterpart import PlanRequest
 from qlikmigrate.importer.plan import Plan, PlanOptions
-from qlikmigrate.importer.prepare import PlanRequest, make_plan
+from qlikmigrate.importer.prepare import make_plan
 from qlikmigrate.importer.restore import apply_plan
 from qlikmigrate.importer.result import Result
 from qlikmigrate.importer.run_folder import RunFolder

@@ -1,0 +1,141 @@
+"""What a plan is asked for, and the target's counterparts of what it selects. Sends GETs only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import evolve, field, frozen
+
+from qlikmigrate.api.cloud.client import CloudClient
+from qlikmigrate.importer.comparison import face_of
+from qlikmigrate.importer.connection_plan import Values
+from qlikmigrate.importer.ledger import Ledger
+from qlikmigrate.importer.plan import PlanOptions, SameTenant
+from qlikmigrate.importer.renaming import with_renamed
+from qlikmigrate.importer.source import Source
+from qlikmigrate.importer.target import Target, read_automation
+from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.kernel.fan_out import fan_out
+from qlikmigrate.model.inventory import Entity
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.selection import Selectors
+from qlikmigrate.model.snapshot import Snapshot, parse
+from qlikmigrate.remap.mapping import Mapping as IdMapping
+from qlikmigrate.remap.mapping_file import MappingFile
+from qlikmigrate.remap.matching import Contents, contested, match
+from qlikmigrate.remap.rewrite import rewrite
+from qlikmigrate.remap.rewriting import Rewriting
+
+
+@frozen(kw_only=True)
+class PlanRequest:
+    """What a plan is asked for. `values`: resolved `@@KEY@@` texts, `secrets`: values of connection parameters.
+
+    Both are used and never stored.
+    """
+
+    archive: Path
+    snapshot: Snapshot
+    selectors: Selectors = field(factory=Selectors)
+    decisions: MappingFile = field(factory=MappingFile)
+    mapping_text: str = ""
+    values: Mapping[str, str] = field(factory=dict, repr=False)
+    options: PlanOptions = field(factory=PlanOptions)
+    match_items: bool = False
+    secrets: Values = field(factory=dict, repr=False)
+
+
+async def find_counterparts(
+    client: CloudClient, request: PlanRequest, source: Source, target: Target, ledger: Ledger
+) -> tuple[IdMapping, str | None]:
+    """The mapping of what a request selects to what the target holds, and the fallback owner's id.
+
+    Raises:
+        UsageError: the fallback owner is nobody, or more than one.
+        ApiError: an automation that must be told from its namesakes cannot be read.
+    """
+    options = request.options
+    fallback = _user(target, options.fallback_owner) if options.fallback_owner else None
+
+    def run(contents: Contents | None) -> IdMapping:
+        mapping = match(
+            source.inventory,
+            target.inventory,
+            decisions=request.decisions,
+            ledger=ledger.pairs(),
+            needed=source.needed(),
+            contents=contents,
+            owner_override=target.caller.user_id if options.owner == "importer" else None,
+            fallback_owner=fallback,
+            copy=options.same_tenant is SameTenant.COPY,
+            match_items=request.match_items,
+        )
+        return _without_connections(mapping) if options.connections == "skip" else mapping
+
+    mapping = run(None)
+    unsure_here, unsure_there = contested(source.inventory, target.inventory, mapping)
+    if unsure_here and unsure_there:
+        mapping = run(await _contents(client, source, target, mapping, unsure_there))
+    if target.inventory.tenant.id != request.snapshot.manifest.tenant.id:
+        # Within one tenant, an automation of the same content is somebody's copy.
+        owner = target.caller.user_id if options.owner == "importer" else None
+        mapping = await with_renamed(client, source, target, mapping, owner=owner, fallback=fallback)
+    pending = [
+        (Kind.AUTOMATION, ident) for ident in source.automations if mapping.target_of(Kind.AUTOMATION, ident) is None
+    ]
+    return mapping.with_pending(pending).with_values(request.values), fallback
+
+
+async def _contents(
+    client: CloudClient, source: Source, target: Target, mapping: IdMapping, unsure: frozenset[str]
+) -> Contents:
+    """Hashes of the automations that share name, space and owner, so that content can tell them apart."""
+    rewriting = Rewriting(source=source.inventory, target=target.inventory, mapping=mapping)
+    there: dict[str, str] = {}
+
+    async def read(one: Entity) -> None:
+        _, value = await read_automation(client, one)
+        there[one.id] = face_of(value).core
+
+    ones = [one for ident in sorted(unsure) if (one := target.inventory.get(Kind.AUTOMATION, ident))]
+    await fan_out(ones, read, width=client.endpoint.limits.concurrency)
+
+    def here(ident: str) -> str | None:
+        if ident not in source.automations:
+            return None
+        raw = rewrite(source.snapshot.detail(Kind.AUTOMATION, ident).raw, rewriting).raw
+        return face_of(parse(raw)).core
+
+    return Contents(source=here, target=there.get)
+
+
+def _without_connections(mapping: IdMapping) -> IdMapping:
+    rows = tuple(
+        evolve(row, target_id=None, target_name="") if row.kind is Kind.CONNECTION and row.rule != "explicit" else row
+        for row in mapping.rows
+    )
+    # A connection that nobody binds need not be told from others.
+    unsure = {f"{row.kind} {row.source.id}" for row in mapping.of(Kind.CONNECTION) if row.rule == "ambiguous"}
+    problems = tuple(one for one in mapping.problems if one.where not in unsure)
+    return evolve(mapping, rows=rows, problems=problems)
+
+
+def _user(target: Target, who: str) -> str:
+    """The one active user whom an id, subject, e-mail or name means.
+
+    Raises:
+        UsageError: nobody, or more than one.
+    """
+    wanted = who.lower()
+    found = [
+        one
+        for one in target.inventory.of(Kind.USER)
+        if one.status in ("", "active")
+        and (wanted in (one.id.lower(), one.email.lower()) or who in (one.subject, one.name))
+    ]
+    if not found:
+        raise UsageError(f"no active user at the target: `{who}`", hint="give an id, subject, e-mail address or name")
+    if len(found) > 1:
+        raise UsageError(f"`{who}` means {len(found)} users: " + ", ".join(one.id for one in found))
+    return found[0].id
