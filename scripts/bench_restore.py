@@ -20,8 +20,9 @@ from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.endpoint import Access, Endpoint, Limits, OAuthClient
 from qlikmigrate.archive import ArchiveWriter, open_archive
 from qlikmigrate.exporter.collector import ExportOptions, export
+from qlikmigrate.importer.counterpart import PlanRequest
 from qlikmigrate.importer.plan import PlanOptions
-from qlikmigrate.importer.prepare import PlanRequest, make_plan
+from qlikmigrate.importer.prepare import make_plan
 from qlikmigrate.importer.restore import apply_plan
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.clock import ManualClock
