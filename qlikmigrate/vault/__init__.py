@@ -1,0 +1,1 @@
+"""Many snapshots over time: a content-addressed store that writes everything once."""
