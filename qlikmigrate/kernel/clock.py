@@ -20,6 +20,9 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    def pause(self, seconds: float) -> None:
+        """Wait, in code that is not async: the whole thread does."""
+
 
 class SystemClock:
     """The machine's clock."""
@@ -32,6 +35,9 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(max(seconds, 0.0))
 
 
 class ManualClock:
@@ -55,6 +61,9 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         self.advance(max(seconds, 0.0))
         await asyncio.sleep(0)
+
+    def pause(self, seconds: float) -> None:
+        self.advance(max(seconds, 0.0))
 
 
 def rfc3339(moment: datetime) -> str:
