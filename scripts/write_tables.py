@@ -17,6 +17,7 @@ from qlikmigrate.api import error as wire
 from qlikmigrate.cli.app import COMMANDS, app
 from qlikmigrate.cli.option import _COMMON
 from qlikmigrate.kernel import error as kernel
+from qlikmigrate.vault.store import error as _store  # noqa: F401 - its classes belong into the table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PART = re.compile(r"(<!-- generated: ([a-z -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
