@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_a_month_of_nights(tmp_path: Path, seed: int) -> None:
             assert before & set(here.ids) <= details.keys() | {closed}
             for ident, one in details.items():
                 assert parse(one.raw) in life.states[ident]
+            assert all(taken.capture.started_at - one.read_at < timedelta(days=7) for one in taken.readings.values())
             if number:
                 read += len(night.asked_of(details))
                 captured += len(details)
