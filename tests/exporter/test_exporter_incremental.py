@@ -82,6 +82,24 @@ def test_unchanged_tenant_takes_the_least_requests(make_nights: Callable[..., Ni
     assert [one.message.split()[0] for one in told] == [str(night.saved)]
 
 
+@pytest.mark.slow
+def test_ten_thousand_of_which_a_hundredth_changed(make_nights: Callable[..., Nights]) -> None:
+    """The requests of a large tenant's second night are the least that the rule allows, to the last one."""
+    here = make_nights()
+    ids = here.tenant.add_synthetic(10_000, 2_000, owners=(here.motion.stage.source.users["ben"],))
+    here.clock.advance(3600)
+    here.backup()
+    changed = sorted(ids)[::100]
+    for ident in changed:
+        here.motion.rename(ident, f"renamed {ident}")
+    here.clock.advance(3600)
+    night = here.backup(days=1)
+    assert set(changed) <= set(night.asked)
+    assert night.requests[AUTOMATION] == least(10_000, len(changed)) == 1429
+    assert night.requests["/api/workflows/automations"] == 2 * 50
+    assert night.taken.manifest.complete
+
+
 def test_equal_tenants_give_equal_snapshots(here: Nights) -> None:
     """Not a byte of documents or manifest tells whether a document was read or taken over."""
     night = here.backup(days=1)
