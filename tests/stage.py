@@ -11,6 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from qlikmigrate.cli.app import run
+from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.sandbox import CloudTenant, Server, Switches
 
 QCS = "61a87510-c7a3-11ea-95da-0fb0c241e75c"
@@ -147,9 +148,9 @@ def people(side: Side) -> None:
             tenant.add_member(side.spaces[name], side.users[first], ("producer", "facilitator"))
 
 
-def make_side(name: str, seed: int, switches: Switches) -> Side:
+def make_side(name: str, seed: int, switches: Switches, clock: Clock | None = None) -> Side:
     """A tenant that is being served."""
-    tenant = CloudTenant(name, switches=switches, seed=seed)
+    tenant = CloudTenant(name, switches=switches, seed=seed, clock=clock)
     server = Server(tenant.handle).start()
     tenant.base_url = server.url
     side = Side(tenant, server, tenant.oauth_client("m2m"), tenant.oauth_client("impersonation"))
@@ -158,10 +159,10 @@ def make_side(name: str, seed: int, switches: Switches) -> Side:
 
 
 @contextmanager
-def staged(folder: Path, capture: Any, **switches: Any) -> Iterator[Stage]:
-    """A stage whose tenants answer as `switches` say."""
+def staged(folder: Path, capture: Any, *, clock: Clock | None = None, **switches: Any) -> Iterator[Stage]:
+    """A stage whose tenants answer as `switches` say. `clock`: the tenants', else the machine's."""
     chosen = Switches(**switches)
-    source, target = make_side("acme", 1, chosen), make_side("acme-dr", 2, chosen)
+    source, target = make_side("acme", 1, chosen, clock), make_side("acme-dr", 2, chosen, clock)
     try:
         stage = Stage(folder, source, target, capture)
         stage.write_config()

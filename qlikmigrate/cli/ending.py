@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from attrs import define, frozen
@@ -12,6 +13,8 @@ from qlikmigrate.cli.output import Output
 from qlikmigrate.cli.session import Session
 
 _REQUESTS = ("tier1", "tier2", "token", "retried", "throttled")
+# There only where earlier answers could be used again.
+_SAVED = "saved"
 _EXTRAS = ("plan", "mapping", "forecast")
 
 
@@ -60,6 +63,8 @@ class Invocation:
             return code
         for line in session.closing if session else ():
             output.say(line)
+        if session and session.requests[_SAVED]:
+            output.say(f"{session.requests[_SAVED]} requests saved: what did not change was not read again")
         if failure:
             if failure.usage:
                 output.say(failure.usage, level="error")
@@ -72,6 +77,8 @@ class Invocation:
     def _summary(self, failure: Failure | None, code: int, output: Output) -> dict[str, Any]:
         session = self.session
         report = session.report if session else {}
+        sent = session.requests if session else Counter[str]()
+        words = (*_REQUESTS, _SAVED) if _SAVED in sent else _REQUESTS
         error = {"code": failure.code, "message": failure.message, "hint": failure.hint} if failure else None
         return {
             "command": session.command if session else self._word(),
@@ -82,7 +89,7 @@ class Invocation:
             "run": report.get("run"),
             "counts": report.get("counts", {}),
             "problems": output.problems,
-            "requests": {word: session.requests[word] if session else 0 for word in _REQUESTS},
+            "requests": {word: sent[word] for word in words},
             "seconds": round(time.monotonic() - session.started, 3) if session else 0.0,
             "error": error,
             **{key: report[key] for key in _EXTRAS if key in report},

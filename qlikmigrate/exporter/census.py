@@ -101,6 +101,11 @@ class Census:
         """What was listed and is gone, by id."""
         return [self._note(key, "deleted while the snapshot was taken") for key in sorted(self.vanished)]
 
+    def lost(self) -> list[str]:
+        """Ids of those that are listed and not captured, whatever the reason."""
+        rest = sorted(self.listed.keys() - self.captured - self.vanished)
+        return [self.listed[key].id for key in rest]
+
     def accepts(self, ident: str) -> bool:
         """Whether it is known to be unreadable."""
         return ident.lower() in {one.lower() for one in self.accepted}

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from qlikmigrate.api.answer import Answer
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, ForbiddenError, MissingError
 from qlikmigrate.exporter.census import Census
 from qlikmigrate.exporter.choice import Choice
+from qlikmigrate.exporter.fetched import Fetched, fetch
 from qlikmigrate.exporter.head import Head, scope_of
+from qlikmigrate.exporter.recall import NothingEarlier, Recall
 from qlikmigrate.exporter.record import Record
+from qlikmigrate.exporter.stray import find_strays
 from qlikmigrate.exporter.surroundings import Surroundings
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import PartialError, UsageError
-from qlikmigrate.kernel.event import Progress, Severity, Sink
+from qlikmigrate.kernel.event import Log, Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.document import Part
+from qlikmigrate.model.earlier import Earlier
 from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.manifest import Capture, Manifest, Scope
+from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import SnapshotWriter
 from qlikmigrate.remap.secret import has_secrets
@@ -32,18 +35,30 @@ _ROUNDS = 3
 
 @frozen(kw_only=True)
 class ExportOptions:
-    """What a backup is asked for. `abort_on_error`: stop at the first document that cannot be had."""
+    """What a backup is asked for. `abort_on_error`: stop at the first document that cannot be had.
+
+    `full`: read every document, whatever earlier snapshots know. A selection reads all that it may want, too.
+    """
 
     selectors: Selectors = field(factory=Selectors)
     with_calls: bool = False
     accept_unreadable: frozenset[str] = frozenset()
     abort_on_error: bool = False
+    full: bool = False
 
 
 async def export(
-    client: CloudClient, writer: SnapshotWriter, options: ExportOptions, *, clock: Clock, sink: Sink
+    client: CloudClient,
+    writer: SnapshotWriter,
+    options: ExportOptions,
+    *,
+    clock: Clock,
+    sink: Sink,
+    earlier: Earlier | None = None,
 ) -> Manifest:
     """Take a snapshot of the tenant into `writer`, which is finished on success and abandoned on any error.
+
+    With `earlier`, documents that their list rows vouch for are not asked for again, and `client.counts` says how many.
 
     Raises:
         AuthError: the identity may not read a list that a backup needs.
@@ -52,7 +67,7 @@ async def export(
         UsageError: the selection is empty.
     """
     try:
-        return await _Collector(Record(client, writer, clock, sink), options).run()
+        return await _Collector(Record(client, writer, clock, sink), options, earlier).run()
     except BaseException:
         writer.abandon()
         raise
@@ -68,12 +83,17 @@ class _Listing:
 
 
 class _Collector:
-    def __init__(self, record: Record, options: ExportOptions) -> None:
+    def __init__(self, record: Record, options: ExportOptions, earlier: Earlier | None) -> None:
         self._record = record
         self._client = record.client
         self._options = options
         self._census = Census(accepted=options.accept_unreadable)
-        self._surroundings = Surroundings(record)
+        self._earlier = earlier or NothingEarlier()
+        self._incremental = earlier is not None
+        self._started = record.clock.now()
+        off = options.full or bool(options.selectors)
+        self._recall = Recall(Kind.AUTOMATION, self._earlier, self._started, off)
+        self._surroundings = Surroundings(record, Recall(Kind.CONNECTION, self._earlier, self._started, off))
         # All automations ever listed, and the selection among them, which alone is in the census.
         self._known: dict[str, Entity] = {}
         self._left_out: set[str] = set()
@@ -87,14 +107,15 @@ class _Collector:
 
     async def run(self) -> Manifest:
         record, options = self._record, self._options
-        started = record.clock.now()
         tenant = await self._client.tenant()
         me = (await self._client.whoami()).json() or {}
         head = Head(tenant, str(me.get("id") or ""), scope_of(me, self._client), options.selectors, options.with_calls)
         head.warn(record)
+        self._earlier.begin(tenant, head.identity)
         listing = await self._list_automations()
         await self._surroundings.read_lists()
-        strays = await self._find_strays(listing.present, head.scope)
+        strays = await find_strays(record, self._surroundings.of(Kind.ITEM), listing.present, head.scope)
+        self._known |= {one.id.lower(): one for one in strays}
         entities = (*self._surroundings.entities, *self._known.values())
         self._choice.inventory = Inventory(tenant=tenant, entities=entities)
         await self._take_in([*listing.fresh, *strays])
@@ -104,9 +125,20 @@ class _Collector:
         self._check_chosen()
         kept = self._census.captured
         manifest = head.manifest(record, self._census, self._surroundings, self._bare & kept, self._with_secrets & kept)
+        self._close()
         requests = self._client.counts.as_json()
-        record.writer.finish(manifest, Capture(started_at=started, finished_at=record.clock.now(), requests=requests))
+        capture = Capture(started_at=self._started, finished_at=record.clock.now(), requests=requests)
+        record.writer.finish(manifest, capture)
         return manifest
+
+    def _close(self) -> None:
+        """Settle with the earlier snapshots."""
+        census = self._census
+        captured = {key: census.listed[key].id for key in census.captured}
+        saved = self._recall.close(captured, census.lost()) + self._surroundings.close()
+        if self._incremental:
+            self._client.counts.saved = saved
+            self._record.sink(Log(message=f"{saved} requests saved: as many documents are known from earlier"))
 
     def _check_chosen(self) -> None:
         if self._options.selectors and not self._census.listed:
@@ -128,6 +160,7 @@ class _Collector:
             if key not in self._left_out:
                 if key in self._census.vanished:
                     self._returned.add(key)
+                self._keep_row(one, raw)
                 if key not in self._census.listed or key in self._census.vanished:
                     fresh[key] = one
                 else:
@@ -135,13 +168,14 @@ class _Collector:
                         edited[key] = one
                     self._census.enter(one)
                 self._known[key] = one
-                self._keep_row(one, raw)
             self._record.sink(Progress(phase="list automations", done=len(present)))
         return _Listing(present, list(fresh.values()), list(edited.values()))
 
     def _is_edited(self, now: Entity) -> bool:
         """Whether its row tells of a save that the captured document does not know of."""
         key = now.id.lower()
+        if self._recall.taken(key):
+            return self._recall.is_outdated(key)
         known = (self._known[key].updated_at, self._updated_at.get(key))
         return key in self._census.captured and now.updated_at not in known
 
@@ -149,37 +183,7 @@ class _Collector:
         digest = hashlib.blake2b(raw, digest_size=16).digest()
         if self._row_hash.get(one.id) != digest:
             self._row_hash[one.id] = digest
-            self._record.add(Kind.AUTOMATION, one.id, Part.ROW, raw)
-
-    async def _find_strays(self, present: set[str], scope: Scope) -> list[Entity]:
-        """The item list is a second count: automations that it names and their own list does not, if they exist."""
-        strays: list[Entity] = []
-
-        async def look(item: Entity) -> None:
-            value = None
-            try:
-                answer = await self._client.call("automation.get", id=item.id)
-            except MissingError:
-                return
-            except ApiError as error:
-                await self._record.bear(error)
-                if scope is Scope.IDENTITY:
-                    return
-            else:
-                value = answer.json()
-            if isinstance(value, Mapping) and str(value.get("id", "")).lower() == item.id.lower():
-                one = entity(Kind.AUTOMATION, value)
-                # No list has a row for it, so its own document stands in.
-                self._record.add(Kind.AUTOMATION, one.id, Part.ROW, answer.raw)
-            else:
-                # It is there, or may be: who sees the whole tenant should have had it in the list.
-                one = evolve(item, kind=Kind.AUTOMATION, type="")
-            self._known[one.id.lower()] = one
-            strays.append(one)
-
-        items = {one.id.lower(): one for one in self._surroundings.of(Kind.ITEM) if one.type == "automation"}
-        await self._fan_out([one for key, one in items.items() if key not in present], look)
-        return sorted(strays, key=lambda one: one.id)
+            self._recall.see(one, self._record.add(Kind.AUTOMATION, one.id, Part.ROW, raw))
 
     # Documents
 
@@ -187,12 +191,22 @@ class _Collector:
         """Read those of `fresh` that the selection may want, and keep those that it does want."""
         fresh = sorted(fresh, key=lambda one: one.id)
         if not self._options.selectors:
-            await self._read(fresh)
+            await self._read(self._take_over(fresh))
             return
         read = self._choice.by_row(fresh)
         await self._read(read)
         await self._judge(read)
         self._leave_out([one for one in fresh if one.id.lower() not in self._census.listed])
+
+    def _take_over(self, fresh: list[Entity]) -> list[Entity]:
+        """Capture those of `fresh` that an earlier snapshot holds as they are; the others."""
+        rest = self._recall.split(fresh)
+        for one in fresh:
+            reading = self._recall.taken(one.id)
+            if reading is not None:
+                self._census.enter(one)
+                self._mark_captured(one, bare=reading.bare, with_secrets=reading.with_secrets)
+        return rest
 
     async def _judge(self, read: list[Entity]) -> None:
         """Keep those that the selection wants, now that workspaces are known, and what follows them."""
@@ -237,9 +251,9 @@ class _Collector:
 
         async def read(one: Entity) -> None:
             nonlocal done
-            answer = await self._get(one)
-            if answer is not None:
-                self._capture(one, answer)
+            fetched = await self._get(one)
+            if fetched is not None:
+                self._capture(one, fetched)
             done += 1
             self._record.sink(Progress(phase="read automations", done=done, total=total, subject=one.name))
 
@@ -248,10 +262,10 @@ class _Collector:
             self._census.enter(one)
         await self._fan_out(automations, read)
 
-    async def _get(self, one: Entity) -> Answer | None:
+    async def _get(self, one: Entity) -> Fetched | None:
         """Its own document; None, and a note in the census, where it cannot be had."""
         try:
-            answer = await self._client.call("automation.get", id=one.id)
+            fetched = await fetch(self._client, self._record.clock, "automation.get", one.id)
         except (ForbiddenError, MissingError) as error:
             self._record.answered()
             self._census.refuse(one.id, error.status or 0)
@@ -260,7 +274,7 @@ class _Collector:
             self._fail(one, error.message)
         else:
             self._record.answered()
-            return answer
+            return fetched
         return None
 
     def _fail(self, one: Entity, reason: str) -> None:
@@ -268,26 +282,27 @@ class _Collector:
             raise PartialError(f"automation {one.id} cannot be read: {reason}") from None
         self._census.fail(one.id, reason)
 
-    def _capture(self, one: Entity, answer: Answer) -> None:
-        value = answer.json()
+    def _capture(self, one: Entity, fetched: Fetched) -> None:
+        raw, value = fetched.answer.raw, fetched.answer.json()
         key = one.id.lower()
         if not isinstance(value, Mapping) or str(value.get("id", "")).lower() != key:
             self._fail(one, "the answer is not this automation")
             return
-        if flaw := self._record.add_detail(Kind.AUTOMATION, one.id, answer.raw):
+        if flaw := self._record.add_detail(Kind.AUTOMATION, one.id, raw, fetched.read_at):
             self._fail(one, flaw)
             return
-        self._census.capture(one.id)
         self._updated_at[key] = str(value.get("updatedAt"))
         self._choice.remember(one.id, value)
         workspace = value.get("workspace")
         # An empty object may come back as an empty list.
-        self._mark(self._bare, key, not isinstance(workspace, Mapping | list))
-        self._mark(self._with_secrets, key, has_secrets(answer.raw))
+        bare, with_secrets = not isinstance(workspace, Mapping | list), has_secrets(raw)
+        self._mark_captured(one, bare=bare, with_secrets=with_secrets)
+        self._recall.read(entity(Kind.AUTOMATION, value), fetched, bare=bare, with_secrets=with_secrets)
 
-    @staticmethod
-    def _mark(marked: set[str], key: str, applies: bool) -> None:
-        (marked.add if applies else marked.discard)(key)
+    def _mark_captured(self, one: Entity, *, bare: bool, with_secrets: bool) -> None:
+        self._census.capture(one.id)
+        for marked, applies in ((self._bare, bare), (self._with_secrets, with_secrets)):
+            (marked.add if applies else marked.discard)(one.id.lower())
 
     # Agreement
 
@@ -314,7 +329,7 @@ class _Collector:
     async def _check_gone(self, one: Entity) -> None:
         """A list that lost an automation is believed only when the automation itself is gone (404)."""
         try:
-            answer = await self._client.call("automation.get", id=one.id)
+            fetched = await fetch(self._client, self._record.clock, "automation.get", one.id)
         except MissingError:
             self._vanish(one)
             return
@@ -325,8 +340,8 @@ class _Collector:
             self._fail(one, error.message)
             return
         else:
-            if one.id.lower() not in self._census.captured:
-                self._capture(one, answer)
+            if one.id.lower() not in self._census.captured or self._recall.taken(one.id):
+                self._capture(one, fetched)
         self._record.note(
             "list-was-short", Severity.WARNING, "a list of automations left out one that exists", where=one.id
         )
@@ -337,6 +352,7 @@ class _Collector:
             return
         self._census.vanish(one.id)
         self._record.writer.discard(Kind.AUTOMATION, one.id)
+        self._recall.forget(one.id)
         # Should a list name it again, its row is new.
         self._row_hash.pop(one.id, None)
 

@@ -6,6 +6,7 @@ Everything that reaches the writer passes `cut_document` here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from attrs import define, field
@@ -49,24 +50,26 @@ class Record:
         self.note("row-without-id", severity, f"a list of {kind.value}s holds a row without an id")
         return None
 
-    def add(self, kind: Kind, ident: str, part: Part, raw: bytes) -> None:
-        """Hand a document to the writer.
+    def add(self, kind: Kind, ident: str, part: Part, raw: bytes, read_at: datetime | None = None) -> Document:
+        """Hand a document to the writer, read now if nothing else is said; what the writer was given.
 
         Raises:
             ValueError: it cannot be taken apart.
             FailedError: it cannot be written.
         """
         kept, cuts = cut_document(kind, raw)
-        self.writer.add(Document(kind=kind, id=ident, part=part, raw=kept, cuts=cuts, read_at=self.clock.now()))
+        document = Document(kind=kind, id=ident, part=part, raw=kept, cuts=cuts, read_at=read_at or self.clock.now())
+        self.writer.add(document)
+        return document
 
-    def add_detail(self, kind: Kind, ident: str, raw: bytes) -> str:
+    def add_detail(self, kind: Kind, ident: str, raw: bytes, read_at: datetime | None = None) -> str:
         """Hand an object's own document to the writer; why it cannot be stored, or nothing.
 
         Raises:
             FailedError: the disk is full, or the like.
         """
         try:
-            self.add(kind, ident, Part.DETAIL, raw)
+            self.add(kind, ident, Part.DETAIL, raw, read_at)
         except ValueError as error:
             return f"the document cannot be taken apart: {error}"
         except FailedError as error:

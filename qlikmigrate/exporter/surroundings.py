@@ -8,6 +8,8 @@ from __future__ import annotations
 from attrs import define, field
 
 from qlikmigrate.api.error import ApiError, UnsupportedError
+from qlikmigrate.exporter.fetched import fetch
+from qlikmigrate.exporter.recall import Recall
 from qlikmigrate.exporter.record import Record
 from qlikmigrate.kernel.event import Log, Progress, Severity
 from qlikmigrate.kernel.fan_out import fan_out
@@ -27,10 +29,12 @@ _LISTS = {
 
 @define
 class Surroundings:
-    """Reads everything but the automations. `entities`: what the lists held."""
+    """Reads everything but the automations. `entities`: what the lists held. `recall`: of connections."""
 
     record: Record
+    recall: Recall
     entities: list[Entity] = field(factory=list)
+    _lost: list[str] = field(factory=list)
 
     async def read_lists(self) -> None:
         """All lists at once.
@@ -50,6 +54,10 @@ class Surroundings:
         await self._read_assignments()
         await self._read_settings()
 
+    def close(self) -> int:
+        """Settle with the earlier snapshots; how many documents were taken over."""
+        return self.recall.close({one.id.lower(): one.id for one in self.of(Kind.CONNECTION)}, self._lost)
+
     def of(self, kind: Kind) -> list[Entity]:
         """The listed objects of a kind."""
         return [one for one in self.entities if one.kind is kind]
@@ -66,8 +74,10 @@ class Surroundings:
             async for raw in record.client.rows(_LISTS[kind]):
                 row = record.row(kind, raw)
                 if row is not None:
-                    found[str(row["id"])] = entity(kind, row)
-                    record.add(kind, str(row["id"]), Part.ROW, raw)
+                    found[str(row["id"])] = one = entity(kind, row)
+                    kept = record.add(kind, str(row["id"]), Part.ROW, raw)
+                    if kind is self.recall.kind:
+                        self.recall.see(one, kept)
         except ApiError as error:
             if kind is Kind.ITEM and error.status in (403, 404):
                 record.note(
@@ -94,20 +104,24 @@ class Surroundings:
 
         async def read(one: Entity) -> None:
             try:
-                answer = await record.client.call("connection.get", id=one.id)
+                fetched = await fetch(record.client, record.clock, "connection.get", one.id)
             except ApiError as error:
                 await record.bear(error)
                 (withheld if error.status in (403, 404) else failed).append(one.id)
                 record.sink(Log(message=f"connection {one.id} is kept by its list row: {error.message}", level="debug"))
                 return
             record.answered()
-            value = answer.json()
+            raw, value = fetched.answer.raw, fetched.answer.json()
             flaw = "" if str(value.get("id", "")).lower() == one.id.lower() else "the answer is not this connection"
-            if flaw := flaw or record.add_detail(Kind.CONNECTION, one.id, answer.raw):
+            if flaw := flaw or record.add_detail(Kind.CONNECTION, one.id, raw, fetched.read_at):
                 failed.append(one.id)
                 record.sink(Log(message=f"connection {one.id} is kept by its list row: {flaw}", level="debug"))
+            else:
+                self.recall.read(entity(Kind.CONNECTION, value), fetched)
 
-        await fan_out(self.of(Kind.CONNECTION), read, width=record.client.endpoint.limits.concurrency)
+        connections = self.recall.split(self.of(Kind.CONNECTION))
+        await fan_out(connections, read, width=record.client.endpoint.limits.concurrency)
+        self._lost = sorted([*withheld, *failed])
         if withheld:
             record.note(
                 "connection-details-withheld",

@@ -87,7 +87,10 @@ class Manifest:
 
 @frozen(kw_only=True)
 class Capture:
-    """When and at what cost a snapshot was taken. `requests`: tier1, tier2, token, retried, throttled."""
+    """When and at what cost a snapshot was taken. `requests`: tier1, tier2, token, retried, throttled.
+
+    With `saved` where earlier snapshots were looked up: as many documents were taken over without a request.
+    """
 
     started_at: datetime
     finished_at: datetime

@@ -133,8 +133,9 @@ class Shelf:
         if one.state == "available" and one.is_armed:
             self.sightings.append(ArmedSighting(one.id, stamp(self._realm.now()), how))
 
-    def _saved(self, one: Automation, call: Call) -> None:
-        one.updated_at = stamp(self._realm.now())
+    def _saved(self, one: Automation, call: Call, *, edit: bool = True) -> None:
+        if edit or self._realm.switches.updates_on_state:
+            one.updated_at = stamp(self._realm.now())
         one.version += 1
         one.readers[call.identity.user_id] = one.version
         one.touch()
@@ -358,7 +359,7 @@ class Shelf:
             self._unbind(one)
         if not self._realm.switches.owner_change_keeps_disabled:
             one.state = "available"
-        self._saved(one, call)
+        self._saved(one, call, edit=False)
         return no_content()
 
     def _unbind(self, one: Automation) -> None:
@@ -375,7 +376,7 @@ class Shelf:
         one.space_id = self._check_space(call.identity, given["spaceId"])
         if self._realm.switches.space_change_nulls_bindings:
             self._unbind(one)
-        self._saved(one, call)
+        self._saved(one, call, edit=False)
         return no_content()
 
     def _enable(self, call: Call, ident: str) -> Response:
@@ -387,7 +388,7 @@ class Shelf:
     def _set_state(self, call: Call, ident: str, state: str) -> Response:
         one = self.reach(call, ident, admin=True)
         one.state = state
-        self._saved(one, call)
+        self._saved(one, call, edit=False)
         return no_content()
 
     def _get_settings(self, call: Call) -> Response:

@@ -121,5 +121,7 @@ class Switches:
     mask_overwrites: bool = True  # a PUT with the mask stores the mask
     wrapping: Wrapping = Wrapping.NONE
     string_booleans: bool = False  # booleans of connections come as "true" and "false"
+    updates_on_state: bool = True  # enabling, disabling and handing over set `updatedAt`
+    dates: bool = True  # answers carry the `Date` of the server's clock
     run_seconds: float = 0.0  # how long a run runs
     rate_limits: RateLimits | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from email.utils import format_datetime
 
 import orjson
 from attrs import evolve, frozen
@@ -96,9 +97,16 @@ class CloudTenant(TenantState):
             call.identity = self._tokens.identify(call.headers) or ANONYMOUS
             effects = self._box.strike(call.method, call.path, call.identity.user_id) if self._box.faults else []
             reply = self._struck(call, effects) if effects else Reply(response=self._answer(call))
+            if self.switches.dates:
+                reply = self._dated(reply)
             status = 0 if reply.lost else reply.response.status
             self.seen.append(Seen(call.method, call.path, call.query, status, call.identity.user_id, self._realm.now()))
             return reply
+
+    def _dated(self, reply: Reply) -> Reply:
+        """With the server's clock, in whole seconds, as every web server adds it. Source: RFC 9110, section 6.6.1."""
+        date = {"date": format_datetime(self._realm.now(), usegmt=True)}
+        return evolve(reply, response=evolve(reply.response, headers={**reply.response.headers, **date}))
 
     def _product(self, call: Call) -> Response:
         return reply_json(_PRODUCT)

@@ -157,6 +157,24 @@ def test_the_summary_of_a_backup(stage: Stage) -> None:
     assert summary["requests"] == {"tier1": len(sent), "tier2": 0, "token": 1, "retried": 0, "throttled": 0}
 
 
+@pytest.mark.parametrize("saved", [None, 0, 7])
+def test_saved_requests_are_told(saved: int | None, capsys: Capture) -> None:
+    """Where earlier answers could be used again the summary counts them, and people hear of it when there were any."""
+    from qlikmigrate.api.count import RequestCounts
+    from qlikmigrate.cli.ending import Invocation
+    from qlikmigrate.cli.output import Output
+    from qlikmigrate.cli.session import Session
+
+    for as_json in (True, False):
+        session = Session(command="backup", output=Output(json=as_json))
+        session.requests.update(RequestCounts(tier1=3, saved=saved).as_json())
+        assert Invocation((), ("backup",), session).close(None) == 0
+    told = capsys.readouterr()
+    requests = lines_of(told.out)[-1]["requests"]
+    assert requests == dict.fromkeys(REQUESTS, 0) | {"tier1": 3} | ({} if saved is None else {"saved": saved})
+    assert told.err == ("7 requests saved: what did not change was not read again\n" if saved else "")
+
+
 def test_requests_of_all_clients_are_counted(stage: Stage) -> None:
     """A clone's summary counts what was sent to both tenants, for reading and for writing."""
     stage.source.tenant.add_automation(document("one"), stage.source.users["ben"])

@@ -61,7 +61,8 @@ class Motion:
         def bend(body: bytes) -> bytes:
             page = json.loads(body)
             page["data"] = [row for row in page["data"] if keep(row, self.lists)]
-            return json.dumps(page).encode()
+            # Rows that stay are spelled as they were.
+            return json.dumps(page, separators=(",", ":"), ensure_ascii=False).encode()
 
         self.bend(path, bend)
 
@@ -131,8 +132,8 @@ def balanced(stage: Stage, name: str = "a.qma") -> dict[str, int]:
     return {key: value for key, value in sums.items() if value}
 
 
-def requests_by_path(tenant: CloudTenant) -> Counter[str]:
-    """How often each path was asked for, ids as `{}`."""
+def requests_by_path(tenant: Any) -> Counter[str]:
+    """How often each path was asked for, ids as `{}`. `tenant`: what has `seen` them."""
     import re
 
     return Counter(re.sub(r"/[0-9a-f-]{24,36}(?=/|$)", "/{}", one.path) for one in tenant.seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,36 @@ def test_run_seconds(world: World, seconds: float, status: str) -> None:
         assert ann("GET", f"{runs}/{second['id']}").json["status"] == "finished"
     assert world.get(ident)["lastRunStatus"] == "finished"
     assert ann.rows("@/automations", filter='lastRunStatus eq "finished"')[0]["lastRunStatus"] == "finished"
+
+
+@pytest.mark.parametrize("bumped", [True, False])
+def test_updates_on_state(world: World, bumped: bool) -> None:
+    """Whether a change of state, owner or space sets the time of the last change; an edit always does."""
+    world.set(updates_on_state=bumped)
+    ident = world.create()["id"]
+    before = world.get(ident)["updatedAt"]
+    for action, body in (
+        ("disable", None),
+        ("change-space", {"spaceId": world.sales}),
+        ("change-owner", {"userId": world.bob_id}),
+    ):
+        world.clock.advance(1)
+        assert world.client("admin")("POST", f"@/automations/{ident}/actions/{action}", body).status == 204
+        assert (world.get(ident)["updatedAt"] != before) is bumped, action
+        before = world.get(ident)["updatedAt"]
+    world.clock.advance(1)
+    assert world.client("bob")("PUT", f"@/automations/{ident}", {"name": "B"}).status == 200
+    assert world.get(ident)["updatedAt"] != before
+
+
+@pytest.mark.parametrize("dates", [True, False])
+def test_dates(world: World, dates: bool) -> None:
+    """Every answer, refusals included, tells the server's time in whole seconds; or none does."""
+    world.set(dates=dates)
+    moment = world.clock.now().replace(microsecond=0)
+    for who, path in (("ann", "@/automations"), ("ann", "@/automations/none"), ("nobody", "@/automations")):
+        told = world.client(who)("GET", path).headers.get("date")
+        assert (parsedate_to_datetime(told) if told else None) == (moment if dates else None)
 
 
 def test_rate_limits(world: World) -> None:
