@@ -34,6 +34,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, str(home))
     for name in (
         "QLIKMIGRATE_CONFIG",
+        "QLIKMIGRATE_IDENTITY",
+        "QLIKMIGRATE_RECIPIENTS",
         "HTTPS_PROXY",
         "HTTP_PROXY",
         "ALL_PROXY",

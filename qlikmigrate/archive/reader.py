@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 
 from qlikmigrate.archive import layout
+from qlikmigrate.archive.age import Opener
 from qlikmigrate.archive.codec import DICTIONARY_BYTES, Codec, FrameError, declared_size
 from qlikmigrate.archive.container import ContainerError, ContainerFile, Member, NewerContainerError
+from qlikmigrate.archive.sealed import begins_sealed, unseal
 from qlikmigrate.kernel.error import CorruptError, FailedError, NotFoundError
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.kind import Kind
@@ -24,12 +26,13 @@ _RUN_CHUNKS_KEPT = 8
 _HINT_DAMAGED = "`verify` tells what is damaged"
 
 
-def open_file(path: Path) -> ContainerFile:
-    """The file behind an archive.
+def open_descriptor(path: Path) -> int:
+    """The file behind an archive, sealed or not.
 
     Raises:
         NotFoundError: there is none.
         FailedError: it cannot be read.
+        CorruptError: it is no file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,7 +43,7 @@ def open_file(path: Path) -> ContainerFile:
     if not os.path.isfile(descriptor):  # noqa: PTH113
         os.close(descriptor)
         raise CorruptError(f"`{path}` is no archive")
-    return ContainerFile(descriptor)
+    return descriptor
 
 
 def own_content(frame: bytes, *, limit: int = layout.MAX_MANIFEST_BYTES) -> bytes:
@@ -263,17 +266,35 @@ class Archive:
         return CorruptError(f"`{self.path}` is damaged or no archive: {why}", hint=_HINT_DAMAGED)
 
 
-def open_archive(path: str | os.PathLike[str]) -> Archive:
-    """Open an archive by its directory and manifest; the rest is read when asked for.
+def open_archive(path: str | os.PathLike[str], opener: Opener | None = None) -> Archive:
+    """Open an archive by its directory and manifest; the rest is read when asked for. A sealed one is opened first.
 
     Raises:
         NotFoundError: there is no such file.
+        WrongKeyError: it is sealed, and `opener` does not open it.
         CorruptError: it is damaged, no archive, or of a newer format version.
     """
     where = Path(path)
-    file = open_file(where)
+    file = _container(where, opener)
     try:
         return Archive(where, file)
     except BaseException:
         file.close()
         raise
+
+
+def _container(path: Path, opener: Opener | None) -> ContainerFile:
+    descriptor = open_descriptor(path)
+    try:
+        if not begins_sealed(descriptor):
+            return ContainerFile(descriptor)
+        unsealed = unseal(descriptor, path, opener)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    if unsealed.damage is not None:
+        os.close(unsealed.descriptor)
+        unsealed.damage.hint = _HINT_DAMAGED
+        raise unsealed.damage
+    return ContainerFile(unsealed.descriptor)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.archive import layout
+from qlikmigrate.archive.age import Opener
 from qlikmigrate.archive.codec import DICTIONARY_BYTES, Codec, FrameError, declared_size
 from qlikmigrate.archive.container import ContainerError, ContainerFile, Gap, Member, NewerContainerError
-from qlikmigrate.archive.reader import checked_manifest, expected_members, newer, open_file, own_content
+from qlikmigrate.archive.reader import checked_manifest, expected_members, newer, open_descriptor, own_content
+from qlikmigrate.archive.sealed import begins_sealed, unseal
 from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.kind import Kind
@@ -25,13 +28,15 @@ from qlikmigrate.model.snapshot import parse
 
 _DIRECTORY = "central directory"
 _SEAL = "seal"
+_ENCRYPTION = "encryption"
 
 
 @frozen(kw_only=True)
 class Damage:
     """A part of the file that is not as it was written, and the object it hits; `kind` is None where it hits none.
 
-    `member` may also be `central directory` or `seal`. A damaged chunk of rows gives one of these for each row.
+    `member` may also be `central directory`, `seal` or `encryption`. A damaged chunk of rows gives one of these for
+    each row.
     """
 
     member: str
@@ -70,22 +75,23 @@ class Verification:
         return not self.damages
 
 
-def verify(path: str | os.PathLike[str]) -> Verification:
+def verify(path: str | os.PathLike[str], opener: Opener | None = None) -> Verification:
     """Check every byte of an archive. Damage is in the result, not raised.
+
+    Of a sealed archive, what stands in front of the first damage is checked by its content, what follows is lost.
 
     Raises:
         NotFoundError: there is no such file.
+        WrongKeyError: it is sealed, and `opener` does not open it.
         CorruptError: nothing in it is of an archive, or it is of a newer format version.
     """
     where = Path(path)
-    file = open_file(where)
-    try:
-        return _Check(where, file).result()
-    finally:
-        file.close()
+    with _opened(where, opener) as (file, size_bytes, damages):
+        found = _Check(where, file).result()
+        return evolve(found, size_bytes=size_bytes, damages=damages + found.damages)
 
 
-def salvage(path: str | os.PathLike[str]) -> Iterator[Document]:
+def salvage(path: str | os.PathLike[str], opener: Opener | None = None) -> Iterator[Document]:
     """Every whole document of an archive, damaged or not, without run data and capture times.
 
     Where the manifest is lost too, secrets that were cut out are no longer noted, the frame's own checksum stands for
@@ -93,14 +99,31 @@ def salvage(path: str | os.PathLike[str]) -> Iterator[Document]:
 
     Raises:
         NotFoundError: there is no such file.
+        WrongKeyError: it is sealed, and `opener` does not open it.
         CorruptError: nothing in it is of an archive, or it is of a newer format version.
     """
     where = Path(path)
-    file = open_file(where)
-    try:
+    with _opened(where, opener) as (file, _, _):
         yield from _Check(where, file).documents()
+
+
+@contextmanager
+def _opened(path: Path, opener: Opener | None) -> Iterator[tuple[ContainerFile, int, tuple[Damage, ...]]]:
+    """The container, as far as it can be had; the size of the file itself; and damage to what it is sealed with."""
+    descriptor = open_descriptor(path)
+    damages: tuple[Damage, ...] = ()
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        if begins_sealed(descriptor):
+            unsealed = unseal(descriptor, path, opener)
+            os.close(descriptor)
+            descriptor = unsealed.descriptor
+            if unsealed.damage is not None:
+                message = "does not hold; nothing behind the damage can be opened"
+                damages = (Damage(member=_ENCRYPTION, message=message),)
+        yield ContainerFile(descriptor), size_bytes, damages
     finally:
-        file.close()
+        os.close(descriptor)
 
 
 class _Check:

@@ -8,6 +8,7 @@ import os
 import queue
 import secrets
 import stat
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from attrs import evolve, frozen
 
 from qlikmigrate.archive import layout
+from qlikmigrate.archive.age import Sealer
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, library_version, train
 from qlikmigrate.archive.container import ContainerWriter
 from qlikmigrate.archive.reader import open_archive
@@ -29,6 +31,7 @@ from qlikmigrate.kernel.error import (
     PartialError,
     QlikmigrateError,
     UsageError,
+    WrongKeyError,
 )
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.kind import Kind
@@ -53,6 +56,8 @@ class _Chunk:
 class ArchiveWriter:
     """Writes one snapshot to the archive `path`. Implements `SnapshotWriter`.
 
+    `sealer`: seals the whole archive; what is plain of it is in files without a name only.
+
     Memory grows with the number of documents by an index entry each, not with their size. As a context manager it
     abandons what was not finished.
 
@@ -60,9 +65,10 @@ class ArchiveWriter:
         UsageError: `path` exists and `force` is not set, is no regular file, or its folder cannot be written to.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, force: bool = False, sealer: Sealer | None = None) -> None:
         self.path = Path(path)
         self._force = force
+        self._sealer = sealer
         self._check_target()
         try:
             self._spool: Spool | None = Spool(self.path.parent)
@@ -114,7 +120,7 @@ class ArchiveWriter:
                 self._refuse_replacing(manifest)
                 descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
-                    self._write(file, manifest, capture)
+                    self._write_sealed(file, manifest, capture)
                     file.flush()
                     os.fchmod(file.fileno(), 0o600)
                     os.fsync(file.fileno())
@@ -153,8 +159,8 @@ class ArchiveWriter:
                 replaceable = not old.manifest.complete
         except NotFoundError:
             return
-        except CorruptError:
-            # Whatever it is, it may hold more than this one does.
+        except (CorruptError, WrongKeyError):
+            # Whatever it is, it may hold more than this one does. Who seals for others cannot open it.
             replaceable = False
         if not replaceable:
             raise PartialError(
@@ -184,6 +190,17 @@ class ArchiveWriter:
             # A file system without hard links.
             self._check_target()
             partial.replace(self.path)
+
+    def _write_sealed(self, file: BinaryIO, manifest: Manifest, capture: Capture) -> None:
+        """What is written first is in a file without a name, so that nothing plain outlives the process."""
+        if self._sealer is None:
+            self._write(file, manifest, capture)
+            return
+        with tempfile.TemporaryFile(dir=self.path.parent) as plain:
+            self._write(plain, manifest, capture)
+            self._open_spool().close()
+            plain.seek(0)
+            self._sealer.seal_stream(plain, file)
 
     def _write(self, file: BinaryIO, manifest: Manifest, capture: Capture) -> None:
         spool = self._open_spool()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command
+from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
 from qlikmigrate.report.plan import number
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "--allow", multiple=True, metavar="CODE", help="Go on in spite of source-on, source-unchecked or target-changed."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; send nothing but GETs.")
+@opening
 def activate_command(
     session: Session,
     run_path: str,
@@ -81,14 +82,14 @@ def _plan(
     named: bool,
 ) -> ActivationPlan:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.going_live import read_source_or_why
     from qlikmigrate.importer.activation import plan_activation
     from qlikmigrate.importer.held import read_held
     from qlikmigrate.importer.side import Standing
 
     async def work() -> ActivationPlan:
-        with open_archive(view.plan.archive.path) as archive:
+        with open_snapshot(session, view.plan.archive.path) as archive:
             async with session.connect(target, Access.READ) as client:
                 _, held = await read_held(view, archive, client, sink=session.output)
         if source is None:

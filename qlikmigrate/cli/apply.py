@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from qlikmigrate.cli.option import command, running
+from qlikmigrate.cli.option import command, opening, running
 from qlikmigrate.cli.session import Session
 
 
 @command("apply", "Do exactly what a plan says")
 @click.argument("plan_path", metavar="PLAN")
 @running
+@opening
 def apply_command(session: Session, plan_path: str, run_path: str | None, resume: bool, dry_run: bool) -> None:
     """Do exactly what PLAN says. Refuses when the target changed since (7), or when preflight refused it (6)."""
     from qlikmigrate.cli.execution import carry_out

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.option import command, sealing, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
+    from qlikmigrate.archive import Sealer
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.kernel.event import Sink
     from qlikmigrate.model.manifest import Manifest
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 @click.argument("tenant")
 @click.option("-o", "--output", "out", required=True, metavar="FILE", help="The archive; a folder gets TENANT-UTC.qma.")
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
+@sealing
 @selectors
 def backup_command(
     session: Session,
     tenant: str,
     out: str,
     force: bool,
+    recipients: tuple[str, ...],
+    passphrase: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     with_calls: bool,
@@ -35,19 +39,31 @@ def backup_command(
 
     Sends GETs only. Ends with 0 when every listed automation is captured, with 3 when the snapshot is incomplete.
     """
+    from qlikmigrate.cli.archive import ARCHIVE_SUFFIX
     from qlikmigrate.cli.tenant import file_stamp, file_word, find_tenant, selectors_of
+    from qlikmigrate.config.key_source import parse_passphrase, read_sealer
 
+    source = parse_passphrase(passphrase, where="--passphrase") if passphrase is not None else None
+    sealer = read_sealer(recipients, source, session.environ)
     found = find_tenant(session, tenant)
     path = Path(out)
     if path.is_dir() or out.endswith("/"):
-        path = path / f"{file_word(tenant)}-{file_stamp(session)}.qma"
-    take_backup(session, found, path, force=force, chosen=selectors_of(include, exclude), with_calls=with_calls)
+        path = path / f"{file_word(tenant)}-{file_stamp(session)}{ARCHIVE_SUFFIX}"
+    chosen = selectors_of(include, exclude)
+    take_backup(session, found, path, force=force, chosen=chosen, with_calls=with_calls, sealer=sealer)
 
 
 def take_backup(
-    session: Session, tenant: Tenant, path: Path, *, force: bool, chosen: Selectors, with_calls: bool
+    session: Session,
+    tenant: Tenant,
+    path: Path,
+    *,
+    force: bool,
+    chosen: Selectors,
+    with_calls: bool,
+    sealer: Sealer | None = None,
 ) -> None:
-    """Back a tenant up to `path`.
+    """Back a tenant up to `path`, encrypted where there is a `sealer`.
 
     Raises:
         PartialError: the snapshot is incomplete; the file is there all the same.
@@ -55,10 +71,11 @@ def take_backup(
     from qlikmigrate.kernel.error import PartialError
     from qlikmigrate.report.archive import kibibytes, snapshot_report
 
-    manifest = take_snapshot(session, tenant, path, force=force, chosen=chosen, with_calls=with_calls)
+    manifest = take_snapshot(session, tenant, path, force=force, chosen=chosen, with_calls=with_calls, sealer=sealer)
     session.report.update(snapshot_report(manifest, str(path)))
     counts = manifest.counts["automations"]
-    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)})"
+    sealed = ", encrypted" if sealer is not None else ""
+    told = f"{counts.captured} of {counts.listed} automations in {path} ({kibibytes(path.stat().st_size)}{sealed})"
     if not manifest.complete:
         raise PartialError(f"the snapshot is incomplete: {told}", code="incomplete")
     session.closing.append(f"complete: {told}")
@@ -72,6 +89,7 @@ def take_snapshot(
     force: bool,
     chosen: Selectors,
     with_calls: bool,
+    sealer: Sealer | None = None,
     sink: Sink | None = None,
 ) -> Manifest:
     """Read a tenant into `path` with a client that cannot write. The snapshot may be incomplete.
@@ -88,7 +106,7 @@ def take_snapshot(
         accept_unreadable=tenant.accept_unreadable,
         abort_on_error=session.on_error == "abort",
     )
-    with ArchiveWriter(path, force=force) as writer:
+    with ArchiveWriter(path, force=force, sealer=sealer) as writer:
 
         async def work() -> Manifest:
             async with session.connect(tenant, Access.READ) as client:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import frozen
 
-from qlikmigrate.cli.option import command, seconds
+from qlikmigrate.cli.option import command, opening, seconds
 from qlikmigrate.cli.session import Session
 from qlikmigrate.report.plan import number
 
@@ -57,6 +57,7 @@ class _Scene:
 @click.option("--include-unready", is_flag=True, help="Also what is unbound, or has calls that lead nowhere.")
 @click.option("--allow", multiple=True, metavar="CODE", help="Switch in spite of source-changed or target-changed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; send nothing but GETs.")
+@opening
 def cutover_command(
     session: Session,
     run_path: str,
@@ -124,7 +125,7 @@ def _cutover(scene: _Scene, *, include_unready: bool, allow: frozenset[str], dry
 
 def _plan(scene: _Scene, *, include_unready: bool, allow: frozenset[str]) -> CutoverPlan:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.going_live import check_source
     from qlikmigrate.importer.cutover import plan_cutover, stopped_sources
     from qlikmigrate.importer.held import read_held
@@ -136,7 +137,7 @@ def _plan(scene: _Scene, *, include_unready: bool, allow: frozenset[str]) -> Cut
 
     async def work() -> CutoverPlan:
         selected = [one for one in view.plan.actions if one.verb is not Verb.SKIP]
-        with open_archive(view.plan.archive.path) as archive:
+        with open_snapshot(session, view.plan.archive.path) as archive:
             async with session.connect(scene.target, Access.READ) as client:
                 _, held = await read_held(view, archive, client, sink=session.output)
             async with session.connect(scene.source, Access.READ) as client:
@@ -212,7 +213,7 @@ def _undo(scene: _Scene, *, dry_run: bool) -> None:
 
 
 def _carry_back(scene: _Scene) -> LiveResult:
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.going_live import check_source
     from qlikmigrate.importer.cutover import UndoInput, touched, undo
     from qlikmigrate.importer.held import read_held
@@ -229,7 +230,7 @@ def _carry_back(scene: _Scene) -> LiveResult:
             session.connect(scene.target, _need(scene, here=True)) as target,
         ):
             await check_source(source, view)
-            with open_archive(view.plan.archive.path) as archive:
+            with open_snapshot(session, view.plan.archive.path) as archive:
                 there, held = await read_held(view, archive, target, sink=session.output)
             by_seq: dict[int, Held] = {one.action.seq: one for one in held}
             given = UndoInput(

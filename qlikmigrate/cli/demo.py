@@ -11,6 +11,8 @@ import click
 from qlikmigrate.cli.option import command
 from qlikmigrate.cli.session import Session
 
+_OWN_KEYS = ("QLIKMIGRATE_IDENTITY", "QLIKMIGRATE_RECIPIENTS")
+
 
 @command("demo", "The whole story on embedded tenants; no account needed")
 @click.option("--folder", default="qlikmigrate-demo", show_default=True, metavar="DIR", help="Where its files go.")
@@ -79,6 +81,8 @@ class _Story:
             [sys.executable, "-m", "qlikmigrate", *arguments],
             cwd=self._place,
             capture_output=True,
+            # Whose archives these are is no matter of the user's own keys.
+            env={name: value for name, value in self._session.environ.items() if name not in _OWN_KEYS},
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.option import command, opening, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.archive import Archive
     from qlikmigrate.importer.diff import Diff, DiffRequest
+    from qlikmigrate.model.snapshot import Snapshot
 
 _FORCED = "tenant:"
 
@@ -34,6 +34,7 @@ _FORCED = "tenant:"
     help="Lines for a terminal, or Markdown.",
 )
 @selectors
+@opening
 def diff_command(
     session: Session,
     a: str,
@@ -94,11 +95,11 @@ def _request(
 
 
 @contextmanager
-def _opened(session: Session, name: str) -> Iterator[Archive]:
+def _opened(session: Session, name: str) -> Iterator[Snapshot]:
     """An archive as it is, or a tenant as it is now, read into a private file that goes when all is told."""
     import tempfile
 
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import names_archive, open_snapshot
     from qlikmigrate.cli.backup import take_snapshot
     from qlikmigrate.cli.tenant import find_tenant
     from qlikmigrate.kernel.event import Event, Problem, Severity
@@ -110,8 +111,8 @@ def _opened(session: Session, name: str) -> Iterator[Archive]:
         if not isinstance(event, Problem) or event.code != CODE:
             session.output(event)
 
-    if not name.startswith(_FORCED) and (Path(name).exists() or name.endswith(".qma") or "/" in name):
-        with open_archive(name) as archive:
+    if not name.startswith(_FORCED) and names_archive(name):
+        with open_snapshot(session, name) as archive:
             if not archive.manifest.complete:
                 for problem in archive.manifest.problems:
                     if problem.severity is Severity.ERROR:
@@ -122,7 +123,7 @@ def _opened(session: Session, name: str) -> Iterator[Archive]:
     with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
         path = Path(place) / "tenant.qma"
         take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False, sink=tell)
-        with open_archive(path) as archive:
+        with open_snapshot(session, path) as archive:
             yield archive
 
 

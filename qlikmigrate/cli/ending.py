@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from qlikmigrate.cli.output import Output
 from qlikmigrate.cli.session import Session
@@ -15,6 +16,8 @@ from qlikmigrate.cli.session import Session
 _REQUESTS = ("tier1", "tier2", "token", "retried", "throttled")
 # There only where earlier answers could be used again.
 _SAVED = "saved"
+# A secret key typed where it does not belong is not repeated, wherever that was.
+_SECRET_KEY = re.compile(r"AGE-SECRET-KEY-\w*", re.IGNORECASE)
 _EXTRAS = ("plan", "mapping", "forecast")
 
 
@@ -52,6 +55,8 @@ class Invocation:
     def close(self, failure: Failure | None) -> int:
         """Say how it ended; the exit code."""
         session = self.session
+        if failure:
+            failure = evolve(failure, message=_without_key(failure.message), hint=_without_key(failure.hint))
         output = session.output if session else Output(json=self.as_json)
         output.clear()
         output.flush()
@@ -98,7 +103,11 @@ class Invocation:
     def _word(self) -> str:
         """The command that was meant, as far as it can be told."""
         words = [word for word in self.arguments if not word.startswith("-")]
-        return next((word for word in words if word in self.commands), words[0] if words else "")
+        return next((word for word in words if word in self.commands), _without_key(words[0]) if words else "")
+
+
+def _without_key(text: str) -> str:
+    return _SECRET_KEY.sub("AGE-SECRET-KEY-…", text)
 
 
 def speak_utf8(arguments: list[str]) -> None:

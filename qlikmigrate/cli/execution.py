@@ -95,11 +95,11 @@ def carry_out(
 def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
     """A dry run ends as the real one would: a stale plan is refused here, too."""
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.importer.restore import check_plan
     from qlikmigrate.importer.target import Target
 
-    with open_archive(plan.archive.path) as archive:
+    with open_snapshot(session, plan.archive.path) as archive:
 
         async def work() -> Target:
             async with session.connect(target, Access.READ) as client:
@@ -110,14 +110,14 @@ def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
 
 def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.request import read_secrets
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.restore import apply_plan
 
     values = _values(session, plan)
     secrets = read_secrets(plan.options.connections, plan.options.secrets_file or None, session.environ)
-    with target_lock(plan.target.tenant_id), open_archive(plan.archive.path) as archive:
+    with target_lock(plan.target.tenant_id), open_snapshot(session, plan.archive.path) as archive:
 
         async def work() -> Result:
             async with session.connect(target, Access.WRITE) as client:

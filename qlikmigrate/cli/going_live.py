@@ -39,13 +39,13 @@ def find_source(session: Session, view: RunView, name: str | None, *, needed: bo
     Raises:
         UsageError: it is unknown; or there is none, or several, and it is `needed`.
     """
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.tenant import find_tenant
     from qlikmigrate.config.tenants import tenant_by_host
 
     plan = view.plan
     if name is None:
-        with open_archive(plan.archive.path) as archive:
+        with open_snapshot(session, plan.archive.path) as archive:
             hosts = archive.manifest.tenant.all_hosts()
         other = plan.archive.tenant_id != plan.target.tenant_id
         name = tenant_by_host(hosts, session.config, session.environ, apart_from=plan.target.name if other else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command
+from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 @command("list", "List an archive's automations, or a folder's archives")
 @click.argument("path")
+@opening
 def list_command(session: Session, path: str) -> None:
     """List the automations of an archive, or the archives of a folder."""
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.report.archive import automation_rows, snapshot_report
 
     if Path(path).is_dir():
         _list_folder(session, Path(path))
         return
-    with open_archive(path) as archive:
+    with open_snapshot(session, path) as archive:
         for row, text in automation_rows(archive):
             session.output.item(row, text)
         session.report.update(snapshot_report(archive.manifest, path))
@@ -33,7 +34,7 @@ def list_command(session: Session, path: str) -> None:
 
 def _list_folder(session: Session, folder: Path) -> None:
     """Raises: the first error that an archive of the folder gave, after all were listed."""
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.kernel.error import NotFoundError, QlikmigrateError
     from qlikmigrate.report.archive import archive_row
 
@@ -43,7 +44,7 @@ def _list_folder(session: Session, folder: Path) -> None:
     unread: list[QlikmigrateError] = []
     for file in files:
         try:
-            with open_archive(file) as archive:
+            with open_snapshot(session, file) as archive:
                 row, text = archive_row(archive, str(file))
         except QlikmigrateError as error:
             unread.append(error)
@@ -57,6 +58,7 @@ def _list_folder(session: Session, folder: Path) -> None:
 @command("show", "Show an archive, a plan or a run")
 @click.argument("path")
 @click.argument("automation", required=False)
+@opening
 def show_command(session: Session, path: str, automation: str | None) -> None:
     """Show an archive, a plan or a run, or one AUTOMATION (id or name) of it."""
     for row, text in _described(session, Path(path), automation):
@@ -64,7 +66,7 @@ def show_command(session: Session, path: str, automation: str | None) -> None:
 
 
 def _described(session: Session, where: Path, automation: str | None) -> Iterator[Row]:
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.importer.plan import read_plan
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.report.archive import describe_archive, describe_automation, find_automation, snapshot_report
@@ -77,7 +79,7 @@ def _described(session: Session, where: Path, automation: str | None) -> Iterato
         yield from describe_plan(read_plan(where), automation)
         session.report["plan"] = str(where)
     else:
-        with open_archive(where) as archive:
+        with open_snapshot(session, where) as archive:
             if automation is None:
                 yield from describe_archive(archive)
             else:
@@ -97,16 +99,17 @@ def _starts_like_json(path: Path) -> bool:
 @click.argument("archive_path", metavar="ARCHIVE")
 @click.argument("ident", metavar="ID")
 @click.option("--workspace", is_flag=True, help="Only the workspace: a file that Qlik's editor can upload.")
+@opening
 def cat_command(session: Session, archive_path: str, ident: str, workspace: bool) -> None:
     """Print one document of an archive as it was received, secrets cut out.
 
     ID is the id of any object, or the name of an automation.
     """
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.model.document import received
     from qlikmigrate.report.archive import find_document, snapshot_report, workspace_of
 
-    with open_archive(archive_path) as archive:
+    with open_snapshot(session, archive_path) as archive:
         document = find_document(archive, ident)
         raw = workspace_of(document) if workspace else received(document)
         session.report.update(snapshot_report(archive.manifest, archive_path))

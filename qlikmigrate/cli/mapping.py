@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command, read_text, selectors
+from qlikmigrate.cli.option import command, opening, read_text, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--match-items", is_flag=True, help="Match apps and other items by type, name and space.")
 @click.option("--ledger", metavar="FILE", help="The ledger of this pair of tenants.")
 @selectors
+@opening
 def mapping_command(
     session: Session,
     archive_path: str,
@@ -48,9 +49,10 @@ def mapping_command(
 ) -> None:
     """Match ARCHIVE against TENANT and write the result, with the rule behind each match, to FILE."""
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.request import read_decisions, read_values
     from qlikmigrate.cli.telling import tell_problems
-    from qlikmigrate.cli.tenant import check_place, find_tenant, open_complete, selectors_of
+    from qlikmigrate.cli.tenant import check_place, find_tenant, selectors_of
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import PlanOptions
     from qlikmigrate.importer.prepare import propose_mapping
@@ -65,7 +67,7 @@ def mapping_command(
     check_place(unmatched)
     previous = read_text(out, "mapping file") if Path(out).exists() else None
     decisions, text = read_decisions(out if previous is not None else None, ids_path)
-    with open_complete(archive_path, allow_incomplete=True) as archive:
+    with open_snapshot(session, archive_path) as archive:
         request = PlanRequest(
             archive=Path(archive_path),
             snapshot=archive,

@@ -173,6 +173,56 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
     return wrap
 
 
+_PASSPHRASE = click.option(
+    "--passphrase", metavar="SOURCE", help="Where a passphrase is: env:NAME, keyring:SERVICE/USER or file:PATH."
+)
+
+
+def opening(function: Command) -> Command:
+    """`--identity`, `--passphrase`: where the keys of an encrypted archive are, for the session to use."""
+
+    @functools.wraps(function)
+    def inner(session: Session, *, identity: tuple[str, ...], passphrase: str | None, **rest: Any) -> None:
+        from qlikmigrate.config.key_source import identity_sources, parse_passphrase
+
+        session.identities = tuple(identity_sources(identity, session.environ))
+        session.passphrase = parse_passphrase(passphrase, where="--passphrase") if passphrase is not None else None
+        function(session, **rest)
+
+    made: Command = inner
+    for option in reversed(
+        (
+            click.option(
+                "--identity",
+                multiple=True,
+                metavar="SOURCE",
+                help="Where a key of an encrypted archive is: a file, env:NAME or keyring:SERVICE/USER.",
+            ),
+            _PASSPHRASE,
+        )
+    ):
+        made = option(made)
+    return made
+
+
+def sealing(function: Command) -> Command:
+    """`--recipient`, `--passphrase`: for whom an archive is encrypted."""
+    for option in reversed(
+        (
+            click.option(
+                "--recipient",
+                "recipients",
+                multiple=True,
+                metavar="KEY|@FILE",
+                help="Encrypt for this public key, or for those of a file.",
+            ),
+            _PASSPHRASE,
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def running(function: Command) -> Command:
     """`--run`, `--resume`, `--dry-run`."""
     for option in reversed(

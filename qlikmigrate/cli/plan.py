@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qlikmigrate.cli.option import command, planning, selectors
+from qlikmigrate.cli.option import command, opening, planning, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.archive import Archive
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.preview import Preview
+    from qlikmigrate.model.snapshot import Snapshot
 
 
 @command("plan", "Say what a restore would do")
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
 @planning(on_conflict="fail")
 @selectors
+@opening
 def plan_command(
     session: Session,
     archive_path: str,
@@ -37,15 +38,16 @@ def plan_command(
     **flags: Any,
 ) -> None:
     """Say what restoring ARCHIVE into TENANT would do. Sends GETs only; PLAN holds no bodies and no secrets."""
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.execution import check_refused
     from qlikmigrate.cli.telling import tell_changes, tell_plan
-    from qlikmigrate.cli.tenant import check_place, find_tenant, open_complete
+    from qlikmigrate.cli.tenant import check_place, find_tenant
     from qlikmigrate.importer.plan import write_plan
 
     target = find_tenant(session, tenant)
     check_place(out)
     _check_replaceable(out)
-    with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
+    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
         if changes:
             made, shown = compute_preview(session, archive, archive_path, target, flags)
         else:
@@ -75,7 +77,7 @@ def _check_replaceable(out: str | None) -> None:
 
 
 def compute_plan(
-    session: Session, archive: Archive, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
+    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
 ) -> Plan:
     """Make a plan with a client that cannot write."""
     from qlikmigrate.api.endpoint import Access
@@ -92,7 +94,7 @@ def compute_plan(
 
 
 def compute_preview(
-    session: Session, archive: Archive, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
+    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
 ) -> tuple[Plan, Preview]:
     """The same, and what its updates change."""
     from qlikmigrate.api.endpoint import Access

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command
+from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
-from qlikmigrate.kernel.error import PartialError, QlikmigrateError
+from qlikmigrate.kernel.error import CorruptError, NotFoundError, PartialError
 from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 @command("reassign", "Give automations to owners who have appeared since")
 @click.argument("run_path", metavar="RUN")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; send nothing but GETs.")
+@opening
 def reassign_command(session: Session, run_path: str, dry_run: bool) -> None:
     """Give automations of RUN that a fallback owner or the importer holds to their own owners, once they are there.
 
@@ -63,7 +63,7 @@ def _reassign(session: Session, view: RunView, tenant: Tenant) -> ReassignResult
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.reassign import ReassignInput, reassign
 
-    wanted = _wanted(view)
+    wanted = _wanted(session, view)
 
     async def work() -> ReassignResult:
         async with session.connect(tenant, Access.WRITE) as client:
@@ -74,16 +74,16 @@ def _reassign(session: Session, view: RunView, tenant: Tenant) -> ReassignResult
         return session.run(work)
 
 
-def _wanted(view: RunView) -> dict[str, dict[str, tuple[str, str]]]:
+def _wanted(session: Session, view: RunView) -> dict[str, dict[str, tuple[str, str]]]:
     """What each block was bound to at the source, as far as the archive is still there."""
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.importer.own_owner import wanted_bindings
     from qlikmigrate.model.kind import Kind
     from qlikmigrate.model.snapshot import inventory_of, parse
 
     plan = view.plan
     try:
-        with open_archive(Path(plan.archive.path)) as archive:
+        with open_snapshot(session, plan.archive.path) as archive:
             if archive.digest != plan.archive.digest:
                 return {}
             source = inventory_of(archive)
@@ -94,5 +94,5 @@ def _wanted(view: RunView) -> dict[str, dict[str, tuple[str, str]]]:
                 for action in plan.actions
                 if action.stands_in
             }
-    except QlikmigrateError:
+    except (NotFoundError, CorruptError):
         return {}

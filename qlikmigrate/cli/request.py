@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from qlikmigrate.cli.option import read_text
 
 if TYPE_CHECKING:
-    from qlikmigrate.archive import Archive
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.kernel.secret import Secret
+    from qlikmigrate.model.snapshot import Snapshot
     from qlikmigrate.remap.mapping_file import MappingFile
 
 
@@ -76,7 +76,7 @@ def read_secrets(
 
 
 def request_of(
-    archive: Archive, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
+    archive: Snapshot, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
 ) -> PlanRequest:
     """A plan request from the flags that `option.planning` and `option.selectors` declare.
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qlikmigrate.cli.option import command, planning, running, selectors
+from qlikmigrate.cli.option import command, opening, planning, running, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.archive import Archive
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.run_folder import RunFolder
+    from qlikmigrate.model.snapshot import Snapshot
 
 
 @command("restore", "Plan, apply and read back")
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @planning(on_conflict="fail")
 @selectors
 @running
+@opening
 def restore_command(
     session: Session,
     archive_path: str,
@@ -64,14 +65,15 @@ def restore(
     flags: dict[str, Any],
 ) -> None:
     """Plan and apply, or go on with the run that was begun."""
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.execution import carry_out, run_folder
     from qlikmigrate.cli.plan import compute_plan
-    from qlikmigrate.cli.tenant import open_complete, require_write
+    from qlikmigrate.cli.tenant import require_write
 
     if not dry_run:
         require_write(target, "restoring")
     folder = run_folder(session, target, run_path, resume=resume)
-    with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
+    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
         if folder.started:
             plan = _begun(folder, archive, target, resume=resume, flags=flags)
         else:
@@ -79,7 +81,7 @@ def restore(
     carry_out(session, plan, target, run_path=str(folder.path), resume=resume, dry_run=dry_run)
 
 
-def _begun(folder: RunFolder, archive: Archive, target: Tenant, *, resume: bool, flags: dict[str, Any]) -> Plan:
+def _begun(folder: RunFolder, archive: Snapshot, target: Tenant, *, resume: bool, flags: dict[str, Any]) -> Plan:
     """The plan of the run that was begun, which must be for the same work."""
     from qlikmigrate.cli.execution import require_resume
     from qlikmigrate.cli.request import read_decisions

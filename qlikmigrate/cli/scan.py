@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.option import command, opening, selectors
 from qlikmigrate.cli.session import Session
 from qlikmigrate.report.plan import number
 
@@ -14,6 +14,7 @@ from qlikmigrate.report.plan import number
 @command("scan", "Say what a migration will meet, without a target")
 @click.argument("archive_path", metavar="ARCHIVE")
 @selectors
+@opening
 def scan_command(
     session: Session, archive_path: str, include: tuple[str, ...], exclude: tuple[str, ...], with_calls: bool
 ) -> None:
@@ -21,7 +22,8 @@ def scan_command(
 
     Needs no target. Counts come first; --verbose tells each place. Secrets are told by kind, never by value.
     """
-    from qlikmigrate.cli.tenant import open_complete, selectors_of
+    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.tenant import selectors_of
     from qlikmigrate.importer.source import read_source
     from qlikmigrate.kernel.event import Progress
     from qlikmigrate.model.kind import Kind
@@ -31,7 +33,7 @@ def scan_command(
     output = session.output
     found: list[Met] = []
     connectors = []
-    with open_complete(archive_path, allow_incomplete=True) as archive:
+    with open_snapshot(session, archive_path) as archive:
         source = read_source(archive, selectors_of(include, exclude), with_calls=with_calls)
         held = frozenset(ident.lower() for ident in archive.ids(Kind.AUTOMATION))
         surveyor = Surveyor(source.inventory, held, source.token_hashes)

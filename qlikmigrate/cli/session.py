@@ -20,6 +20,8 @@ from qlikmigrate.kernel.error import BudgetSpentError, InterruptedRunError
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.archive import Opener
+    from qlikmigrate.config.key_source import KeySource
     from qlikmigrate.config.tenants import Tenant
 
 T = TypeVar("T")
@@ -29,7 +31,8 @@ T = TypeVar("T")
 class Session:
     """What every command has. `report` is the summary in the making; `exit_code` what it ends with if nothing fails.
 
-    `closing`: the last words to people. `requests`: sent so far, by all clients.
+    `closing`: the last words to people. `requests`: sent so far, by all clients. `identities`, `passphrase`: where the
+    keys are that open archives; nothing of them is read before it is needed.
     """
 
     command: str
@@ -38,17 +41,32 @@ class Session:
     yes: bool = False
     time_budget_s: float | None = None
     on_error: str = "continue"
+    identities: tuple[KeySource, ...] = ()
+    passphrase: KeySource | None = None
     clock: SystemClock = field(factory=SystemClock)
     started: float = field(factory=time.monotonic)
     exit_code: int = 0
     report: dict[str, Any] = field(factory=dict)
     closing: list[str] = field(factory=list)
     requests: Counter[str] = field(factory=Counter)
+    _opener: Opener | None = None
 
     @property
     def environ(self) -> Mapping[str, str]:
         """The process's environment."""
         return os.environ
+
+    def opener(self) -> Opener:
+        """What opens encrypted archives, with the keys that were named.
+
+        Raises:
+            UsageError: one of them cannot be read.
+        """
+        from qlikmigrate.config.key_source import read_opener
+
+        if self._opener is None:
+            self._opener = read_opener(self.identities, self.passphrase, self.environ)
+        return self._opener
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` in an event loop of its own.

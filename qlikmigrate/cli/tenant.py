@@ -1,16 +1,15 @@
-"""Opening what the command line names: tenants, archives, selectors; and finding places for what it makes."""
+"""Opening what the command line names: tenants, selectors; and finding places for what it makes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qlikmigrate.kernel.error import PartialError, UsageError
+from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.event import Log
 
 if TYPE_CHECKING:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.archive import Archive
     from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.model.selection import Selectors
@@ -49,23 +48,6 @@ def require_access(tenant: Tenant, need: Access, what: str) -> None:
         error = access_error(endpoint.name, endpoint.access, need, what)
         error.hint += f" of {tenant.source}"
         raise error
-
-
-def open_complete(path: str | Path, *, allow_incomplete: bool = False) -> Archive:
-    """An archive to restore from.
-
-    Raises:
-        PartialError: its snapshot is incomplete and nobody said that this will do.
-    """
-    from qlikmigrate.archive import open_archive
-
-    archive = open_archive(Path(path))
-    if not archive.manifest.complete and not allow_incomplete:
-        archive.close()
-        raise PartialError(
-            f"the snapshot in {path} is incomplete", hint="--allow-incomplete uses it as it is", code="incomplete"
-        )
-    return archive
 
 
 def selectors_of(include: tuple[str, ...], exclude: tuple[str, ...]) -> Selectors:

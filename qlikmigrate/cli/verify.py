@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import click
 
-from qlikmigrate.cli.option import command
+from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
 
 
 @command("verify", "Check every byte of an archive")
 @click.argument("archive")
+@opening
 def verify_command(session: Session, archive: str) -> None:
     """Check every byte of ARCHIVE; damage names the objects it hits, and what is still whole."""
     from qlikmigrate.archive import verify
+    from qlikmigrate.cli.archive import opener_for
     from qlikmigrate.kernel.error import CorruptError
 
-    found = verify(archive)
+    found = verify(archive, opener_for(session, archive))
     for one in found.damages:
         row = {
             "kind": one.kind.value if one.kind else None,

@@ -46,7 +46,7 @@ class SecretSource:
             case "file":
                 return self._checked(_from_file(folder / Path(word).expanduser(), where))
             case "keyring":
-                return self._checked(_from_keyring(word, where))
+                return self._checked(from_keyring(word, where))
             case "command":
                 return self._checked(_from_command(list(self.words), where))
             case _:
@@ -112,7 +112,12 @@ def _from_file(path: Path, where: str) -> str:
         ) from None
 
 
-def _from_keyring(source: str, where: str) -> str:
+def from_keyring(source: str, where: str) -> str:
+    """What the keyring holds for `service/user`.
+
+    Raises:
+        UsageError: nothing, the keyring is locked, or the extra is missing.
+    """
     service, _, user = source.partition("/")
     try:
         import keyring

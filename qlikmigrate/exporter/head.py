@@ -76,7 +76,7 @@ class Head:
                 Severity.WARNING,
                 f"texts that look like secrets stand in the workspaces of {len(with_secrets)} automations",
                 where=_listed(with_secrets),
-                hint="`qlikmigrate scan` says where; keep the archive where only those may read who may read them",
+                hint="`qlikmigrate scan` says where; keep or encrypt the archive for those who may read them",
             )
         restorable = Restorable.FULL
         if bare:

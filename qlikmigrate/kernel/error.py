@@ -9,7 +9,7 @@ QlikmigrateError
 ├── StaleError (7)            the target changed since the plan, nothing written
 ├── NotFoundError (10)        no such archive
 ├── LockedError (11)          another run holds the lock
-├── WrongKeyError (12)        the key does not open it
+├── WrongKeyError (12)        the key does not open it, or there is none
 ├── CorruptError (13)         damaged, not an archive, or a newer format
 ├── AuthError (20)            401, or 403 on a list
 ├── BudgetSpentError (21)     time budget spent, resumable
@@ -98,7 +98,7 @@ class LockedError(QlikmigrateError):
 
 
 class WrongKeyError(QlikmigrateError):
-    """The key given does not open it."""
+    """The key given does not open it, or none was given."""
 
     exit_code = 12
     default_code = "wrong-key"

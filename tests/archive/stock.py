@@ -10,7 +10,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from qlikmigrate.archive import ArchiveWriter, container
+import pyrage
+
+from qlikmigrate.archive import ArchiveWriter, KeyFile, Opener, PublicKey, Sealer, container
+from qlikmigrate.kernel.secret import Secret
 from qlikmigrate.model.document import Document, Part, cut_document
 from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.kind import Kind
@@ -59,13 +62,38 @@ def capture(*, runs: int = 0) -> Capture:
     return Capture(started_at=at, finished_at=at + timedelta(seconds=1), requests={"tier1": 9})
 
 
-def write(path: Path, made: Iterable[Document], *, force: bool = False, complete: bool = True, runs: int = 0) -> Path:
+def write(
+    path: Path,
+    made: Iterable[Document],
+    *,
+    force: bool = False,
+    complete: bool = True,
+    runs: int = 0,
+    sealer: Sealer | None = None,
+) -> Path:
     """An archive of these documents."""
-    with ArchiveWriter(path, force=force) as writer:
+    with ArchiveWriter(path, force=force, sealer=sealer) as writer:
         for one in made:
             writer.add(one)
         writer.finish(manifest(complete=complete), capture(runs=runs))
     return path
+
+
+def new_identity() -> tuple[str, str]:
+    """A secret key and its public half."""
+    made = pyrage.x25519.Identity.generate()
+    return str(made), str(made.to_public())
+
+
+def sealer_for(*keys: str) -> Sealer:
+    """Seals for these public keys."""
+    return Sealer([PublicKey(text=key, where="key") for key in keys])
+
+
+def opener_with(*keys: str, passphrase: str | None = None) -> Opener:
+    """Opens with these secret keys."""
+    files = [KeyFile(content=Secret(key), where=f"identity {number}") for number, key in enumerate(keys, 1)]
+    return Opener(files, passphrase=None if passphrase is None else Secret(passphrase))
 
 
 def rebuild(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:

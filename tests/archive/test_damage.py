@@ -16,7 +16,7 @@ from stock import document, documents, local_record, rebuild, write
 from qlikmigrate.archive import container, open_archive, salvage, verify
 from qlikmigrate.archive.container import ContainerFile, Member
 from qlikmigrate.archive.layout import object_of
-from qlikmigrate.archive.reader import open_file
+from qlikmigrate.archive.reader import open_descriptor
 from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.kind import Kind
@@ -24,7 +24,7 @@ from qlikmigrate.model.kind import Kind
 
 def members(path: Path) -> list[tuple[Member, bytes]]:
     """The members of a sound archive and what they store."""
-    file = open_file(path)
+    file = ContainerFile(open_descriptor(path))
     with contextlib.closing(file):
         return [(member, file.stored(member)) for member in file.directory()]
 
@@ -293,7 +293,7 @@ def test_absurd_count(tmp_path: Path) -> None:
 def test_many_members(tmp_path: Path) -> None:
     """More members than a plain ZIP can count are written and read by the wide records."""
     path = rebuild(tmp_path / "a", ((f"users/u{n}.json.zst", b"") for n in range(70_000)))
-    file = open_file(path)
+    file = ContainerFile(open_descriptor(path))
     with contextlib.closing(file):
         assert len(file.directory()) == 70_000
         assert file.seal_is_sound()
@@ -314,7 +314,7 @@ def test_far_members() -> None:
 def test_reads_are_by_position(tmp_path: Path) -> None:
     """Short reads of the system are put together; the end of the file ends them."""
     path = write(tmp_path / "a.qma", [document(Kind.USER, "u", Part.ROW, {"id": "u"})])
-    file: ContainerFile = open_file(path)
+    file = ContainerFile(open_descriptor(path))
     with contextlib.closing(file):
         assert file.read(0, 1 << 20) == path.read_bytes()
         assert file.read(file.size_bytes, 5) == b""
