@@ -63,6 +63,7 @@ class _Folder:
 
     def write(self, plain: Plain) -> PlainResult:
         before = self._open()
+        (self._path / _PARTIAL).unlink(missing_ok=True)
         wanted = plain.paths
         self._check_free(wanted, before)
         removed = self._remove(before - wanted)
@@ -166,7 +167,6 @@ class _Folder:
         Only the marker is `durable`: what a loss of power takes of the rest, the next export finds and writes again.
         """
         partial = self._path / _PARTIAL
-        partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
         with os.fdopen(descriptor, "wb") as out:
             out.write(data)

@@ -10,6 +10,7 @@ from typing import Any
 _INDENT = "  "
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 class Number(str):
@@ -87,4 +88,8 @@ def _spread(value: Any, newline: str, parts: list[str]) -> None:
 
 
 def _scalar(value: Any) -> str:
-    return str(value) if isinstance(value, Number) else _ENCODER.encode(value)
+    if value.__class__ is Number:
+        return str(value)
+    if value is None or value.__class__ is bool:
+        return _WORDS[value]
+    return _ENCODER.encode(value)
