@@ -31,6 +31,7 @@ COMMANDS = {
     "cat": "look",
     "scan": "scan",
     "diff": "diff",
+    "export": "export",
     "verify": "verify",
     "mapping": "mapping",
     "plan": "plan",

@@ -63,6 +63,23 @@ class Snapshot(Protocol):
         """The list rows of a kind, in id order."""
 
 
+def copy_snapshot(snapshot: Snapshot, writer: SnapshotWriter) -> None:
+    """Hand all of a snapshot to `writer` and finish: documents with cuts and capture times, the same head.
+
+    From an archive into an archive, the same tool and libzstd give the same bytes.
+
+    Raises:
+        CorruptError: what is stored is damaged; nothing is finished then.
+        QlikmigrateError: whatever the writer raises.
+    """
+    for kind in Kind:
+        for ident in snapshot.ids(kind):
+            writer.add(snapshot.detail(kind, ident))
+        for row in snapshot.rows(kind):
+            writer.add(row)
+    writer.finish(snapshot.manifest, snapshot.capture)
+
+
 def parse(raw: bytes) -> Any:
     """A document's value, to be looked at and never to be written: an integer beyond 64 bits is read as a float.
 

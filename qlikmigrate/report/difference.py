@@ -128,8 +128,8 @@ def compared_row(one: Compared, teller: Teller) -> tuple[dict[str, Any], list[st
 def compared_markdown(one: Compared, teller: Teller) -> list[str]:
     """The same as items of a Markdown list."""
     return [
-        f"- {one.standing.value}: **{_plain(mask(one.name))}** ({_code(_ids(one))})",
-        *(f"  - {_edit_markdown(edit, teller)}" for edit in one.edits),
+        f"- {one.standing.value}: **{plain_text(mask(one.name))}** ({code_span(_ids(one))})",
+        *(f"  - {edit_markdown(edit, teller)}" for edit in one.edits),
     ]
 
 
@@ -145,13 +145,14 @@ def _ids(one: Compared) -> str:
     return " → ".join(dict.fromkeys(ids))
 
 
-def _edit_markdown(edit: Edit, teller: Teller) -> str:
-    sign, _, rest = teller.line(edit, _code).partition(" ")
+def edit_markdown(edit: Edit, teller: Teller) -> str:
+    """An edit as the text of a Markdown item."""
+    sign, _, rest = teller.line(edit, code_span).partition(" ")
     words = {"~": "", "+": "added: ", "-": "removed: ", ">": ""}
     return words[sign] + rest
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """`text` as a code span, whatever it holds."""
     text = " ".join(text.split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
@@ -159,5 +160,6 @@ def _code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """`text` on one line of Markdown, with nothing in it that means anything there."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))

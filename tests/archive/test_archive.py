@@ -23,7 +23,7 @@ from qlikmigrate.archive.layout import document_member, object_of
 from qlikmigrate.kernel.error import CorruptError, NotFoundError
 from qlikmigrate.model.document import Cut, CutReason, Document, Part, received
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.snapshot import Snapshot, SnapshotWriter, inventory_of
+from qlikmigrate.model.snapshot import Snapshot, SnapshotWriter, copy_snapshot, inventory_of
 
 IDENTS = st.one_of(
     st.text(max_size=40).filter(lambda text: text.isprintable() or "\x00" in text or "\n" in text),
@@ -87,6 +87,41 @@ def test_round_trip(made: list[Document], order: random.Random, tmp_path_factory
     assert found.ok
     assert len(found.whole) == len(made)
     shutil.rmtree(folder)
+
+
+def copied(source: Path, target: Path) -> Path:
+    """An archive of what another one holds."""
+    with open_archive(source) as archive, ArchiveWriter(target) as writer:
+        copy_snapshot(archive, writer)
+    return target
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(made=DOCUMENTS, complete=st.booleans())
+def test_a_copy_is_the_same(made: list[Document], complete: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever an archive holds, copied into another one gives the same file, run data and capture times included."""
+    folder = tmp_path_factory.mktemp("copy")
+    first = write(folder / "a.qma", made, complete=complete, runs=3)
+    assert copied(first, folder / "b.qma").read_bytes() == first.read_bytes()
+    shutil.rmtree(folder)
+
+
+def test_a_copy_of_many(tmp_path: Path) -> None:
+    """So does one with a dictionary and several chunks."""
+    first = write(tmp_path / "a.qma", many(), runs=5)
+    assert copied(first, tmp_path / "b.qma").read_bytes() == first.read_bytes()
+
+
+def test_a_copy_of_damage(tmp_path: Path) -> None:
+    """Of a damaged archive no copy is finished."""
+    first = write(tmp_path / "a.qma", many())
+    raw = first.read_bytes()
+    with zipfile.ZipFile(first) as members:
+        place = members.getinfo(document_member(Kind.AUTOMATION, "a100")).header_offset + 120
+    first.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+    with pytest.raises(CorruptError):
+        copied(first, tmp_path / "b.qma")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.qma"]
 
 
 @given(ident=IDENTS, other=IDENTS)
