@@ -12,7 +12,7 @@ from qlikmigrate.cli.output import Output
 from qlikmigrate.cli.session import Session
 
 _REQUESTS = ("tier1", "tier2", "token", "retried", "throttled")
-_EXTRAS = ("plan", "mapping", "forecast")
+_EXTRAS = ("plan", "mapping", "forecast", "drill")
 
 
 @frozen
