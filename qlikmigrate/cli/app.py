@@ -44,6 +44,7 @@ COMMANDS = {
     "rollback": "rollback",
     "reassign": "reassign",
     "callers": "callers",
+    "drill": "drill",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

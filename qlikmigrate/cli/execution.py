@@ -62,11 +62,12 @@ def carry_out(
 
     Raises:
         RefusedError: preflight refused the plan.
-        UsageError: not enough `access`, or the folder holds another run.
+        UsageError: not enough `access`, the folder holds another run, or the plan is a drill's.
     """
     from qlikmigrate.cli.telling import tell_plan_problems, tell_planned
 
     session.report["archive"] = plan.archive.path
+    plan.check_lasting(Path(run_path) if run_path else Path("the plan"))
     tell_plan_problems(session, plan, known=saved)
     check_refused(plan)
     if dry_run:
@@ -81,6 +82,7 @@ def carry_out(
         if not folder.same_work(plan):
             raise UsageError(f"the run in {folder.path} has another archive or mapping", hint="name another with --run")
         plan = folder.plan()
+        plan.check_lasting(folder.path)
     try:
         result = _apply_locked(session, plan, target, folder)
     except QlikmigrateError as error:

@@ -24,10 +24,12 @@ def open_view(session: Session, run_path: str) -> RunView:
 
     Raises:
         NotFoundError: no run was begun there.
+        UsageError: it is a drill's.
     """
     from qlikmigrate.importer.run_view import RunView
 
     view = RunView.open(Path(run_path))
+    view.plan.check_lasting(view.folder.path)
     session.report["run"] = run_path
     session.report["archive"] = view.plan.archive.path
     return view

@@ -36,16 +36,21 @@ def _list_folder(session: Session, folder: Path) -> None:
     """Raises: the first error that an archive of the folder gave, after all were listed."""
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.kernel.error import NotFoundError, QlikmigrateError
+    from qlikmigrate.ops.cabinet import evidence_in, last_drill
+    from qlikmigrate.ops.evidence import shown
     from qlikmigrate.report.archive import archive_row
 
     files = sorted(folder.glob("*.qma"))
     if not files:
         raise NotFoundError(f"no archive in the folder {folder}", hint="`show` shows a run; archives end in .qma")
     unread: list[QlikmigrateError] = []
+    drills = evidence_in(folder)
     for file in files:
         try:
             with open_snapshot(session, file) as archive:
                 row, text = archive_row(archive, str(file))
+                row["drill"], told = shown(last_drill(drills, archive.digest))
+                text += told
         except QlikmigrateError as error:
             unread.append(error)
             row = {"kind": "archive", "path": str(file), "error": error.message}

@@ -30,6 +30,7 @@ def reassign_command(session: Session, run_path: str, dry_run: bool) -> None:
     from qlikmigrate.cli.tenant import require_write
 
     view, tenant = open_run(session, run_path)
+    view.plan.check_lasting(view.folder.path)
     if not dry_run:
         require_write(tenant, "reassigning")
         session.output.say("a change of owner ends an automation's run history and detaches its connections")

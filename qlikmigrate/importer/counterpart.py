@@ -21,6 +21,7 @@ from qlikmigrate.model.inventory import Entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import Snapshot, parse
+from qlikmigrate.remap.mapping import UNMATCHED, Decision, MappingRow
 from qlikmigrate.remap.mapping import Mapping as IdMapping
 from qlikmigrate.remap.mapping_file import MappingFile
 from qlikmigrate.remap.matching import Contents, contested, match
@@ -71,13 +72,14 @@ async def find_counterparts(
             copy=options.same_tenant is SameTenant.COPY,
             match_items=request.match_items,
         )
-        return _without_connections(mapping) if options.connections == "skip" else mapping
+        mapping = _without_connections(mapping) if options.connections == "skip" else mapping
+        return _without_counterparts(mapping, source) if options.drill else mapping
 
     mapping = run(None)
     unsure_here, unsure_there = contested(source.inventory, target.inventory, mapping)
     if unsure_here and unsure_there:
         mapping = run(await _contents(client, source, target, mapping, unsure_there))
-    if target.inventory.tenant.id != request.snapshot.manifest.tenant.id:
+    if not options.drill and target.inventory.tenant.id != request.snapshot.manifest.tenant.id:
         # Within one tenant, an automation of the same content is somebody's copy.
         owner = target.caller.user_id if options.owner == "importer" else None
         mapping = await with_renamed(client, source, target, mapping, owner=owner, fallback=fallback)
@@ -118,6 +120,24 @@ def _without_connections(mapping: IdMapping) -> IdMapping:
     # A connection that nobody binds need not be told from others.
     unsure = {f"{row.kind} {row.source.id}" for row in mapping.of(Kind.CONNECTION) if row.rule == "ambiguous"}
     problems = tuple(one for one in mapping.problems if one.where not in unsure)
+    return evolve(mapping, rows=rows, problems=problems)
+
+
+def _without_counterparts(mapping: IdMapping, source: Source) -> IdMapping:
+    """The mapping in which none of the selected automations has a counterpart; what is dropped stays so."""
+    chosen = {ident.lower() for ident in source.automations}
+
+    def anew(row: MappingRow) -> bool:
+        bound = row.decision in (Decision.MAP, Decision.KEEP)
+        return row.kind is Kind.AUTOMATION and row.source.id.lower() in chosen and bound
+
+    rows = tuple(
+        evolve(row, target_id=None, target_name="", decision=Decision.MAP, rule=UNMATCHED) if anew(row) else row
+        for row in mapping.rows
+    )
+    # Nobody asks which namesake is meant where none of them is.
+    settled = {f"{row.kind} {row.source.id}" for row in mapping.rows if anew(row)}
+    problems = tuple(one for one in mapping.problems if one.where not in settled)
     return evolve(mapping, rows=rows, problems=problems)
 
 

@@ -14,7 +14,7 @@ import orjson
 from attrs import field, frozen
 from cattrs.preconf.orjson import make_converter
 
-from qlikmigrate.kernel.error import CorruptError, NotFoundError
+from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.kernel.file import write_atomic
 from qlikmigrate.model.kind import Kind
@@ -181,7 +181,10 @@ class TargetRef:
 
 @frozen(kw_only=True)
 class PlanOptions:
-    """What the plan was asked for."""
+    """What the plan was asked for.
+
+    `drill`: each selected automation is made anew, whatever the target holds of it, and removed again at the end.
+    """
 
     owner: str = "auto"
     fallback_owner: str = ""
@@ -193,6 +196,7 @@ class PlanOptions:
     sync: tuple[str, ...] = ()
     same_tenant: SameTenant | None = None
     repoint_callers: bool = False
+    drill: bool = False
     allow: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -324,6 +328,15 @@ class Plan:
     def changes(self) -> bool:
         """Whether applying it would change the target."""
         return self.writes > 0
+
+    def check_lasting(self, where: Path) -> None:
+        """What a drill makes is made to be removed: nobody goes on from there. `where`: the run or plan, for the hint.
+
+        Raises:
+            UsageError: the plan is a drill's.
+        """
+        if self.options.drill:
+            raise UsageError(f"{where} is a drill's", hint="`rollback RUN` removes what it left")
 
     def counts(self) -> dict[str, int]:
         """Automations by what is planned for them; `selected` is their sum."""

@@ -132,3 +132,13 @@ def test_corpus_survives_a_migration(shared: Path, make_stage: Callable[..., Sta
         seen.path.split("/")[2] for seen in stage.target.tenant.seen if "automation" in seen.path and seen.status < 400
     }
     assert used == {"v1" if family is Families.V1_ONLY else "workflows"}
+
+
+def test_corpus_survives_a_drill(shared: Path, stage: Stage) -> None:
+    """Restored into an embedded tenant, all of it comes back equal."""
+    corpus = read_corpus(shared)
+    load(stage, corpus)
+    stage.backup()
+    ended = stage.cli("drill", stage.folder / "a.qma")
+    assert (ended.code, ended.error) == (0, {})
+    assert ended.automations == {"selected": len(corpus), "created": len(corpus), "equal": len(corpus)}
