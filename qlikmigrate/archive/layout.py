@@ -205,18 +205,10 @@ class CaptureForm:
     libzstd: str = field(default="")
 
 
-# Inner ones first: an outer form takes the hooks that are there when it is made.
-_KEPT_DEFAULTS = (Manifest, Capture, ManifestForm)
-
-
 def _converter(*, strict: bool) -> OrjsonConverter:
     converter = make_converter(forbid_extra_keys=strict, omit_if_default=True, detailed_validation=False)
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
-    for form in _KEPT_DEFAULTS:
-        converter.register_unstructure_hook(
-            form, make_dict_unstructure_fn(form, converter, _cattrs_omit_if_default=False)
-        )
     return converter
 
 
@@ -224,11 +216,19 @@ _STRICT = _converter(strict=True)
 # A newer minor version may have added fields.
 _TOLERANT = _converter(strict=False)
 
-Form = ManifestForm | RunForm | CaptureForm
+
+def keep_defaults(*forms: type) -> None:
+    """Let forms be written with members that hold their default, too; inner ones first."""
+    for form in forms:
+        _STRICT.register_unstructure_hook(form, make_dict_unstructure_fn(form, _STRICT, _cattrs_omit_if_default=False))
 
 
-def dump(form: Form) -> bytes:
-    """A form as JSON.
+# Inner ones first: an outer form takes the hooks that are there when it is made.
+keep_defaults(Manifest, Capture, ManifestForm)
+
+
+def dump(form: object) -> bytes:
+    """A form as JSON: one of those here, or one that is made of such.
 
     Raises:
         ValueError: a text in it is no Unicode.
@@ -239,7 +239,7 @@ def dump(form: Form) -> bytes:
         raise ValueError("a text is no Unicode") from None
 
 
-_T = TypeVar("_T", ManifestForm, RunForm, CaptureForm)
+_T = TypeVar("_T")
 
 
 def load(form: type[_T], data: bytes, *, strict: bool = True) -> _T:

@@ -9,9 +9,7 @@ import queue
 import secrets
 import stat
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -24,6 +22,7 @@ from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, library_v
 from qlikmigrate.archive.container import ContainerWriter
 from qlikmigrate.archive.reader import open_archive
 from qlikmigrate.archive.spool import Key, Slot, Spool
+from qlikmigrate.kernel.ahead import ahead
 from qlikmigrate.kernel.error import (
     CorruptError,
     FailedError,
@@ -267,14 +266,7 @@ def _frames(spool: Spool, slots: Sequence[Slot], dictionary: bytes | None) -> It
         finally:
             codecs.put(pair)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        pending: deque[Future[bytes]] = deque()
-        for slot in slots:
-            pending.append(pool.submit(press, slot))
-            if len(pending) > _AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    return ahead(press, slots, threads=_THREADS, depth=_AHEAD)
 
 
 def _chunks(rows: Sequence[tuple[Key, Slot]]) -> Iterator[_Chunk]:
