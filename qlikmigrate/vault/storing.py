@@ -1,0 +1,395 @@
+"""One snapshot stored: its pieces into packs, then its manifest, then its head. The lock of the vault is held."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, train
+from qlikmigrate.archive.layout import RowEntry, RunEntry, RunForm, dump, join_cuts, join_rows
+from qlikmigrate.archive.spool import Key, Slot
+from qlikmigrate.kernel.error import FailedError
+from qlikmigrate.model.document import Document, Part
+from qlikmigrate.model.earlier import row_hash
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.manifest import Capture, Manifest
+from qlikmigrate.vault.catalog import SnapshotInfo, newest
+from qlikmigrate.vault.form import (
+    DocumentLine,
+    DocumentMeta,
+    Header,
+    LastGood,
+    Manifested,
+    RowsLine,
+    RowsMeta,
+    Shown,
+    pack_digest,
+    write_manifest,
+    write_record,
+)
+from qlikmigrate.vault.known import Knowledge, KnownDocument, Table, flags_of, reading_of
+from qlikmigrate.vault.name import Begun, Ref, write_ranges
+from qlikmigrate.vault.pack import What
+from qlikmigrate.vault.press import Press, Pressed
+from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_DEPTH, PieceError
+from qlikmigrate.vault.store import ImmutableError
+from qlikmigrate.vault.stream import PackStream
+
+if TYPE_CHECKING:
+    from qlikmigrate.vault.writer import VaultWriter
+
+_RUNS_TOGETHER = 256
+# Rows that lie together: about so many bytes, cut where the ids say so, so that a new row moves no other.
+_ROWS_BYTES = 96 * 1024
+_ROWS_MAX_BYTES = 8 * _ROWS_BYTES
+
+
+@frozen(kw_only=True)
+class _Work:
+    """A record to store: made in `record` when its turn comes. `base`: an earlier version, its place and depth."""
+
+    what: What
+    kind: Kind
+    ident: str
+    text: bytes | None = field(default=None, repr=False)
+    slot: Slot | None = None
+    base: Ref | None = None
+    base_content: bytes | None = field(default=None, repr=False)
+    depth: int = 0
+
+
+class Storing:
+    """One `finish`, under the lock. `run` does it."""
+
+    def __init__(self, writer: VaultWriter, stream: PackStream, manifest: Manifest, capture: Capture) -> None:
+        self._writer = writer
+        self._vault = writer.vault
+        self._stream = stream
+        self._manifest = evolve(manifest, counts=dict(sorted(manifest.counts.items())))
+        self._capture = capture
+        self._known = writer.knowledge
+        self._spool = writer.spool
+        self._sealed = self._vault.encrypted
+        self._id = secrets.token_hex(8)
+        self._dictionary: bytes | None = None
+        self._dictionaries: tuple[Ref, ...] = ()
+        self._contents: dict[str, Ref] = {}
+        self._rows: dict[tuple[Kind, str], bytes] = {}
+
+    def run(self) -> SnapshotInfo:
+        """Store everything; the snapshot as it is listed from now on."""
+        self._check_base()
+        begun = str(Begun(self._id, self._vault.clock.now()))
+        self._vault.store.create(begun, b"")
+        slots = self._spool.slots
+        details = sorted(key for key in slots if key[0] is Part.DETAIL)
+        self._learn_dictionary(details)
+        documents = self._store_documents(details)
+        rows = self._store_rows()
+        documents += [
+            DocumentLine(
+                kind=kind, id=ident, ref=one.ref, run=one.run, read_at=one.reading.read_at, flags=flags_of(one.reading)
+            )
+            for (kind, ident), one in self._writer.reused.items()
+        ]
+        last_good, needs = self._last_good()
+        manifested = Manifested(
+            id=self._id,
+            tenant=self._writer.tenant,
+            vault=self._vault.id,
+            head=self._manifest,
+            capture=self._capture,
+            dictionaries=self._dictionaries,
+            documents=tuple(sorted(documents, key=lambda line: (line.kind, line.id))),
+            rows=tuple(rows),
+            last_good=last_good,
+        )
+        text = write_manifest(manifested)
+        base = self._known.manifest
+        work = self._work(What.MANIFEST, Kind.TENANT, self._id, text, base)
+        (place,) = self._store([work])
+        self._stream.flush()
+        info = self._publish(manifested, place, needs)
+        with contextlib.suppress(ImmutableError):
+            self._vault.store.delete(begun)
+        self._keep_table(manifested)
+        return info
+
+    # Pieces
+
+    def _check_base(self) -> None:
+        """What is taken over must still be there: the vault may have been tidied since it was looked up."""
+        marked = self._vault.catalog.marked
+        for one in self._writer.reused.values():
+            wanted = {one.ref.pack} | ({one.run[0].pack} if one.run else set())
+            if any(pack not in self._vault.shelf.packs or pack in marked for pack in wanted):
+                from qlikmigrate.kernel.error import LockedError
+
+                raise LockedError(
+                    "the vault was tidied while the snapshot was taken",
+                    hint="run the backup again",
+                    code="vault-changed",
+                )
+
+    def _learn_dictionary(self, details: Sequence[Key]) -> None:
+        if self._known.dictionaries:
+            with contextlib.suppress(PieceError):
+                self._dictionary = self._vault.shelf.content(self._known.dictionaries[0])
+                self._dictionaries = self._known.dictionaries
+                return
+        learned = [self._spool.slots[key] for key in details[:DICTIONARY_MAX_DOCUMENTS]]
+        self._dictionary = train(map(self._spool.content, learned), [slot.size for slot in learned])
+
+    def _dictionary_place(self) -> Ref | None:
+        """Where the dictionary is for the piece that is stored next; in an encrypted vault in the same pack."""
+        if self._dictionary is None:
+            return None
+        if self._sealed:
+            return self._stream.dictionary(self._dictionary)
+        if not self._dictionaries:
+            self._dictionaries = self._stream.two_dictionaries(self._dictionary)
+        return self._dictionaries[0]
+
+    def _work(
+        self, what: What, kind: Kind, ident: str, text: bytes | None, base: Ref | None, slot: Slot | None = None
+    ) -> _Work:
+        """A record to store, with the earlier version that it may build on."""
+        size = len(text) if text is not None else slot.size if slot else 0
+        if base is not None and not self._sealed:
+            try:
+                depth = self._vault.shelf.piece(base).depth + 1
+                if depth <= MAX_DEPTH and depth * size <= MAX_CHAIN_BYTES:
+                    content = self._vault.shelf.content(base)
+                    return _Work(
+                        what=what,
+                        kind=kind,
+                        ident=ident,
+                        text=text,
+                        slot=slot,
+                        base=base,
+                        base_content=content,
+                        depth=depth,
+                    )
+            except PieceError:
+                pass  # what is damaged is not built upon
+        return _Work(what=what, kind=kind, ident=ident, text=text, slot=slot)
+
+    def _store(self, works: Iterable[_Work]) -> Iterator[Ref]:
+        """Store records, in order; where each lies."""
+        press = Press(self._dictionary)
+        for work, pressed in press.run(works, self._content, is_stored=self._is_stored):
+            yield self._place(work, pressed)
+
+    def _content(self, work: _Work, codec: Codec) -> tuple[bytes, bytes | None]:
+        if work.text is not None:
+            return work.text, work.base_content
+        assert work.slot is not None
+        meta = DocumentMeta(kind=work.kind, id=work.ident, cuts=work.slot.cuts)
+        return write_record(meta, self._spool.content(work.slot, codec)), work.base_content
+
+    def _is_stored(self, digest: str) -> bool:
+        return self._known.content(digest) is not None
+
+    def _place(self, work: _Work, pressed: Pressed) -> Ref:
+        known = self._contents.get(pressed.sha256)
+        if known is None and pressed.frame is None:
+            known = self._known.content(pressed.sha256)
+        if known is not None:
+            self._contents[pressed.sha256] = known
+            return known
+        assert pressed.frame is not None
+        base = self._dictionary_place() if pressed.whole else work.base
+        ref = self._stream.add(
+            work.what,
+            pressed.frame,
+            size=pressed.size,
+            digest=pressed.sha256,
+            kind=work.kind.value,
+            ident=work.ident,
+            base=base,
+            depth=0 if pressed.whole else work.depth,
+        )
+        self._contents[pressed.sha256] = ref
+        return ref
+
+    # Documents and rows
+
+    def _store_documents(self, details: Sequence[Key]) -> list[DocumentLine]:
+        spool = self._spool
+
+        def works() -> Iterator[_Work]:
+            for key in details:
+                known = self._known.document(key[1], key[2])
+                base = known.ref if known else None
+                yield self._work(What.DOCUMENT, key[1], key[2], None, base, spool.slots[key])
+
+        places = list(self._store(works()))
+        readings = self._writer.readings
+        lines: list[DocumentLine] = []
+        for first in range(0, len(details), _RUNS_TOGETHER):
+            keys = details[first : first + _RUNS_TOGETHER]
+            entries = [spool.run(spool.slots[key]) for key in keys]
+            run = self._store_run(entries)
+            for number, (key, entry) in enumerate(zip(keys, entries, strict=True)):
+                _, kind, ident = key
+                lines.append(
+                    DocumentLine(
+                        kind=kind,
+                        id=ident,
+                        ref=places[first + number],
+                        run=(run, number) if run is not None and entry.cuts else None,
+                        read_at=(entry.read_at or self._capture.finished_at).replace(microsecond=0),
+                        flags=flags_of(reading) if (reading := readings.get((kind, ident))) else "",
+                    )
+                )
+        return lines
+
+    def _store_run(self, entries: Sequence[RunEntry], base: Ref | None = None) -> Ref | None:
+        """Run data that belongs together; None where there is none."""
+        if not any(one.cuts for one in entries):
+            return None
+        form = RunForm(first=0, documents=tuple(evolve(one, read_at=None) for one in entries))
+        (place,) = self._store([self._work(What.RUN, Kind.TENANT, "", dump(form), base)])
+        return place
+
+    def _store_rows(self) -> list[RowsLine]:
+        lines = []
+        for keys in _together(sorted(key for key in self._spool.slots if key[0] is Part.ROW), self._spool.slots):
+            slots = [self._spool.slots[key] for key in keys]
+            kind, first = keys[0][1], keys[0][2]
+            raws = [self._spool.content(slot) for slot in slots]
+            entries = [self._spool.run(slot) for slot in slots]
+            if self._sealed:
+                for key, slot, raw in zip(keys, slots, raws, strict=True):
+                    row = Document(kind=kind, id=key[2], part=Part.ROW, raw=raw, cuts=join_cuts(slot.cuts, ()))
+                    self._rows[kind, key[2]] = row_hash(row)
+            meta = RowsMeta(
+                kind=kind,
+                rows=tuple(
+                    RowEntry(id=key[2], size=slot.size, cuts=slot.cuts) for key, slot in zip(keys, slots, strict=True)
+                ),
+            )
+            earlier = self._known.rows.get((kind, first))
+            text = write_record(meta, join_rows(raws))
+            (place,) = self._store([self._work(What.ROWS, kind, first, text, earlier.ref if earlier else None)])
+            read_at = max((one.read_at for one in entries if one.read_at), default=self._capture.finished_at)
+            lines.append(
+                RowsLine(
+                    kind=kind,
+                    first=first,
+                    ref=place,
+                    run=self._store_run(entries, earlier.run if earlier else None),
+                    read_at=read_at.replace(microsecond=0),
+                )
+            )
+        return lines
+
+    def _last_good(self) -> tuple[tuple[LastGood, ...], tuple[str, ...]]:
+        """What could not be read now, and the snapshots that hold it: retention leaves those alone."""
+        lines = []
+        needs: set[str] = set()
+        for note in (*self._manifest.unreadable, *self._manifest.missing):
+            snapshot = self._known.last_snapshot(note.kind, note.id)
+            if snapshot:
+                lines.append(LastGood(kind=note.kind, id=note.id, snapshot=snapshot))
+                needs.add(snapshot)
+            elif before := newest(self._vault.catalog.snapshots, self._writer.tenant):
+                # A host that knows nothing yet: whatever the last snapshot relied on, and that itself.
+                needs |= {before.id, *before.needs}
+        return tuple(lines), tuple(sorted(needs))
+
+    # The end
+
+    def _publish(self, manifested: Manifested, place: Ref, needs: tuple[str, ...]) -> SnapshotInfo:
+        vault = self._vault
+        vault.shelf.refresh()
+        refs = [place, *(line.ref for line in manifested.documents), *(line.ref for line in manifested.rows)]
+        refs += [line.run[0] for line in manifested.documents if line.run]
+        refs += [line.run for line in manifested.rows if line.run]
+        refs += manifested.dictionaries
+        # Frames of an encrypted vault build on nothing outside their pack, and cannot be looked into here.
+        packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
+        missing = packs - vault.shelf.packs.keys()
+        if missing:
+            raise FailedError(f"pack {min(missing):08x} is not in {vault.store.location} after it was stored")
+        head = self._manifest
+        header = Header(
+            vault=vault.id,
+            id=self._id,
+            tenant=self._writer.tenant,
+            started_at=self._capture.started_at,
+            finished_at=self._capture.finished_at,
+            complete=head.complete,
+            partial=head.selection is not None,
+            needs=needs,
+            packs=write_ranges(packs),
+            packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
+            manifest=str(place),
+            shown=None if self._sealed else shown_of(head),
+        )
+        return vault.publish(header, generation=0)
+
+    def _keep_table(self, manifested: Manifested) -> None:
+        """What the next backup of an encrypted vault goes by."""
+        if not self._sealed:
+            return
+        known = self._known
+        table = Knowledge(key=known.key, identity=self._writer.identity)
+        for line in manifested.documents:
+            row = self._rows.get((line.kind, line.id), b"")
+            table.learn(
+                line.kind,
+                line.id,
+                KnownDocument(
+                    ref=line.ref,
+                    run=line.run,
+                    reading=reading_of(line.read_at, line.flags, row),
+                    snapshot=self._id,
+                ),
+            )
+        for good in manifested.last_good:
+            table.last_good[known.named(good.kind, good.id)] = good.snapshot
+        present = {ref for line in manifested.documents for ref in (line.ref, *((line.run[0],) if line.run else ()))}
+        present |= {line.ref for line in manifested.rows} | {line.run for line in manifested.rows if line.run}
+        table.contents = {key: ref for key, ref in known.contents.items() if ref in present}
+        table.contents |= {
+            known.hide(bytes.fromhex(digest)): ref for digest, ref in self._contents.items() if ref in present
+        }
+        packs = {sequence: name.sha256 for sequence, (name, _) in self._vault.shelf.packs.items()}
+        Table.of(self._vault.id, self._writer.tenant).write(table, packs)
+
+
+def _together(keys: Sequence[Key], slots: Mapping[Key, Slot]) -> Iterator[list[Key]]:
+    """Rows in groups of one kind. Where a group ends depends on the row there alone: elsewhere nothing moves."""
+    group: list[Key] = []
+    size = 0
+    for key in keys:
+        if group and (group[0][1] is not key[1] or size >= _ROWS_MAX_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(key)
+        size += slots[key].size
+        share = int.from_bytes(hashlib.sha256(key[2].encode()).digest()[:4], "big") / 2**32
+        if share * _ROWS_BYTES < slots[key].size:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def shown_of(head: Manifest) -> Shown:
+    """What a listing shows of a snapshot."""
+    counts = head.counts.get("automations")
+    return Shown(
+        tenant_id=head.tenant.id,
+        tenant_name=head.tenant.name,
+        host=head.tenant.host,
+        automations=counts.captured if counts else 0,
+        scope=head.scope.value,
+        restorable=head.restorable.value,
+    )

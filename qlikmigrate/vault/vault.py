@@ -1,0 +1,306 @@
+"""A vault opened: its snapshots, its packs, its lock. Readers never wait for anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from qlikmigrate.archive.layout import dump, load
+from qlikmigrate.kernel.clock import Clock, SystemClock
+from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError, WrongKeyError
+from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, newest, read_head
+from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, check_version, read_moves
+from qlikmigrate.vault.known import Knowledge, Table
+from qlikmigrate.vault.lock import Lock, acquire
+from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, DrillName, MovesName, PackName, Ref, SnapshotName, sha256
+from qlikmigrate.vault.sealing import Opening, Sealing
+from qlikmigrate.vault.shelf import PieceError, Shelf
+from qlikmigrate.vault.snapshot import VaultSnapshot
+from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store, open_store
+from qlikmigrate.vault.writer import VaultWriter
+
+LOCK_WAIT_S = 60.0
+
+
+class Vault:
+    """Many snapshots over time. `open` and `create` give one."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        *,
+        sealing: Sealing | None = None,
+        opening: Opening | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.store = store
+        self.sealing = sealing
+        self.opening = opening
+        self.clock: Clock = clock or SystemClock()
+        self._config = config
+        self.refresh()
+
+    @classmethod
+    def open(
+        cls,
+        place: str | os.PathLike[str] | Store,
+        *,
+        sealing: Sealing | None = None,
+        opening: Opening | None = None,
+        clock: Clock | None = None,
+    ) -> Vault:
+        """Open a vault.
+
+        Raises:
+            NotFoundError: there is none.
+            CorruptError: its description is damaged, or of a newer format.
+            UsageError: it is encrypted and recipients are missing, or the other way round.
+        """
+        store = _store(place)
+        config = read_config(store)
+        if sealing is not None and not config.encrypted:
+            raise UsageError(f"the vault {store.location} is not encrypted", hint="leave the recipients out")
+        return cls(store, config, sealing=sealing, opening=opening, clock=clock)
+
+    @classmethod
+    def create(
+        cls,
+        place: str | os.PathLike[str] | Store,
+        *,
+        sealing: Sealing | None = None,
+        opening: Opening | None = None,
+        clock: Clock | None = None,
+    ) -> Vault:
+        """Make a new vault; encrypted when `sealing` says for whom.
+
+        Raises:
+            UsageError: one is there already.
+        """
+        store = _store(place)
+        config = Config(id=secrets.token_hex(8), encrypted=sealing is not None)
+        try:
+            store.create(CONFIG, write_config(config))
+        except ObjectExistsError:
+            raise UsageError(f"{store.location} is a vault already", code="vault-exists") from None
+        return cls(store, config, sealing=sealing, opening=opening, clock=clock)
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._config.id
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its packs are sealed."""
+        return self._config.encrypted
+
+    @property
+    def readable(self) -> bool:
+        """Whether what its packs hold can be read here."""
+        return not self.encrypted or self.opening is not None
+
+    def refresh(self) -> None:
+        """Look again what there is."""
+        self.__dict__.pop("catalog", None)
+        if "shelf" in self.__dict__:
+            self.shelf.refresh()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """All heads, as they were when it was last looked."""
+        return Catalog.read(self.store, self.id)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """The packs."""
+        return Shelf(self.store, self.id, self.opening if self.encrypted else None)
+
+    def snapshots(self, tenant: str = "") -> list[SnapshotInfo]:
+        """Live snapshots, oldest first. `tenant`: tag, id, name or host."""
+        return list(self.catalog.of(tenant))
+
+    def find(self, when: str, *, tenant: str = "", allow_incomplete: bool = False) -> SnapshotInfo:
+        """The snapshot that WHEN means; see `Catalog.find`."""
+        return self.catalog.find(
+            when,
+            location=self.store.location,
+            now=self.clock.now(),
+            tenant=tenant,
+            allow_incomplete=allow_incomplete,
+        )
+
+    def snapshot(self, info: SnapshotInfo) -> VaultSnapshot:
+        """Open a snapshot.
+
+        Raises:
+            WrongKeyError: the vault is encrypted and no identity is given, or not the right one.
+            CorruptError: it is damaged.
+        """
+        if not self.readable:
+            raise WrongKeyError(
+                f"the vault {self.store.location} is encrypted", hint="--identity names a key that opens it"
+            )
+        return VaultSnapshot(info, self.shelf)
+
+    def writer(self, *, spool_folder: Path | None = None) -> VaultWriter:
+        """Takes one more snapshot.
+
+        Raises:
+            UsageError: the vault is encrypted and nobody said for whom to encrypt.
+        """
+        if self.encrypted and self.sealing is None:
+            raise UsageError(
+                f"the vault {self.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
+            )
+        return VaultWriter(self, spool_folder=spool_folder)
+
+    def lock(self, *, wait_s: float = LOCK_WAIT_S) -> Lock:
+        """The right to write, for one at a time.
+
+        Raises:
+            LockedError: another holds it for longer than `wait_s`.
+        """
+        holder = f"{socket.gethostname()}, process {os.getpid()}"
+        if self.encrypted:
+            # Nothing of an encrypted vault names a host.
+            holder = f"process {os.getpid()}"
+        return acquire(self.store, holder=holder, clock=self.clock, wait_s=wait_s)
+
+    def tag(self, tenant_id: str) -> str:
+        """What stands for a tenant in heads: it tells tenants apart, and says nothing to others."""
+        return sha256(f"{self.id}\n{tenant_id}".encode())[:16]
+
+    def knowledge(self, tenant: str) -> Knowledge:
+        """What earlier snapshots of a tenant (its tag) know. Damage to them is no error: then less is known."""
+        marked = self.catalog.marked
+        if self.encrypted:
+            packs = {seq: name.sha256 for seq, (name, _) in self.shelf.packs.items()}
+            found = Table.of(self.id, tenant).read(packs).moved(self.moves())
+            return found.only(packs.keys() - marked)
+        last = newest(self.catalog.snapshots, tenant)
+        if last is None:
+            return Knowledge()
+        try:
+            found = Knowledge.of(self.snapshot(last))
+        except (PieceError, CorruptError):
+            return Knowledge()
+        return found.only(self.shelf.packs.keys() - marked)
+
+    def moves(self) -> dict[Ref, Ref]:
+        """Where pieces lie that a repack wrote anew, by where they lay before; told in encrypted vaults only.
+
+        Without it a host that cannot look into packs would know nothing any more.
+        """
+        found: dict[Ref, Ref] = {}
+        for entry in self.store.entries(MOVES):
+            name = MovesName.parse(entry.name)
+            data = self.store.read(entry.name) if name else b""
+            if name is None or sha256(data) != name.sha256:
+                continue
+            with contextlib.suppress(ValueError):
+                new = read_moves(data)
+                found = {old: new.get(last, last) for old, last in found.items()} | new
+        return found
+
+    def next_sequence(self) -> int:
+        """The number of the next pack: none that any pack or head has ever had."""
+        known = [*self.shelf.packs]
+        for one in (*self.catalog.snapshots, *self.catalog.gone, *self.catalog.older):
+            known += one.packs
+        known += [one.pack for one in self.catalog.tombstones] + [one.pack for one in self.catalog.marks]
+        return max(known, default=0) + 1
+
+    def publish(self, header: Header, *, generation: int) -> SnapshotInfo:
+        """Make a snapshot visible.
+
+        Raises:
+            FailedError: the store cannot be written to.
+        """
+        data = dump(header)
+        name = SnapshotName(header.finished_at.replace(microsecond=0), header.id, generation, sha256(data))
+        self.store.create(str(name), data)
+        self.refresh()
+        return read_head(self.store, name, self.id)
+
+    def check_drills(self) -> None:
+        """Whether evidence can be filed here.
+
+        Raises:
+            UsageError: the vault is encrypted and nobody said for whom.
+        """
+        if self.encrypted and self.sealing is None:
+            raise UsageError(
+                f"the vault {self.store.location} is encrypted",
+                hint="--recipient says for whom evidence is filed",
+                code="no-recipient",
+            )
+
+    def file_drill(self, snapshot_id: str, evidence: bytes, at: datetime) -> str:
+        """Keep the evidence of a drill; its name. In an encrypted vault it is encrypted.
+
+        Raises:
+            UsageError: as `check_drills`.
+        """
+        self.check_drills()
+        data = self.sealing.seal(evidence) if self.encrypted and self.sealing else evidence
+        name = str(DrillName(snapshot_id, at, sha256(data)))
+        self.store.create(name, data)
+        return name
+
+    def drills(self) -> list[tuple[str, bytes]]:
+        """The evidence of all drills, oldest first, each with the id of its snapshot; none where it cannot be read."""
+        if not self.readable:
+            return []
+        names = [name for entry in self.store.entries(DRILLS) if (name := DrillName.parse(entry.name))]
+        found = []
+        for name in sorted(names, key=lambda one: one.at):
+            try:
+                data = self.store.read(str(name))
+            except ObjectMissingError:
+                continue
+            if sha256(data) == name.sha256:
+                found.append((name.id, self.opening.open(data) if self.encrypted and self.opening else data))
+        return found
+
+
+def _store(place: str | os.PathLike[str] | Store) -> Store:
+    return open_store(os.fspath(place)) if isinstance(place, str | os.PathLike) else place
+
+
+def write_config(config: Config) -> bytes:
+    """`vault.json`, its own hash at the end."""
+    data = dump(config)
+    return data + b"\n" + sha256(data).encode("ascii") + b"\n"
+
+
+def read_config(store: Store) -> Config:
+    """What a vault is.
+
+    Raises:
+        NotFoundError: it is none.
+        CorruptError: its description is damaged, or of a newer format.
+    """
+    try:
+        data = store.read(CONFIG)
+    except ObjectMissingError:
+        if any(PackName.parse(entry.name) for entry in store.entries("packs")):
+            raise CorruptError(
+                f"{CONFIG} of the vault {store.location} is missing", hint="`repair` writes it again"
+            ) from None
+        raise NotFoundError(f"no vault: {store.location}", hint="--init makes one", code="no-vault") from None
+    text, _, rest = data.partition(b"\n")
+    try:
+        strict = check_version(text, VAULT_FORMAT, "vault")
+        if rest != sha256(text).encode("ascii") + b"\n":
+            raise ValueError("its hash differs")
+        return load(Config, text, strict=strict)
+    except ValueError as error:
+        raise CorruptError(
+            f"{CONFIG} of the vault {store.location} is damaged: {error}", hint="`repair` writes it again"
+        ) from None
