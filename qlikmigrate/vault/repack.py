@@ -1,0 +1,305 @@
+"""A vault's live snapshots written anew into packs of their own: versions in order, each as what differs from the last.
+
+Snapshots keep their ids; each gets a newer head. The old packs are marked and stay until somebody deletes them, so that
+whoever reads at this moment finds what the old heads speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import define, evolve, field, frozen
+
+from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, apply_delta, train
+from qlikmigrate.kernel.error import FailedError, UsageError, WrongKeyError
+from qlikmigrate.kernel.event import Progress, Sink, discard
+from qlikmigrate.model.kind import Kind
+from qlikmigrate.vault.catalog import SnapshotInfo
+from qlikmigrate.vault.form import Header, Manifested, pack_digest, write_manifest, write_moves
+from qlikmigrate.vault.lock import Lock
+from qlikmigrate.vault.name import Mark, MovesName, Ref, sha256, write_ranges
+from qlikmigrate.vault.pack import Piece, What
+from qlikmigrate.vault.press import Press, Pressed
+from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_DEPTH, PieceError
+from qlikmigrate.vault.snapshot import VaultSnapshot
+from qlikmigrate.vault.store import ObjectExistsError
+from qlikmigrate.vault.stream import PackStream
+from qlikmigrate.vault.vault import Vault
+
+
+@frozen(kw_only=True)
+class Repacked:
+    """What was done: snapshots and pieces written anew, and bytes of packs before and after."""
+
+    snapshots: int
+    pieces: int
+    before_bytes: int
+    after_bytes: int
+
+
+def repack(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repacked:
+    """Write every live snapshot anew. The lock is held; the vault can be read.
+
+    Raises:
+        WrongKeyError: the vault is encrypted and cannot be read here.
+        UsageError: the vault is encrypted and nobody said for whom to encrypt.
+        CorruptError: something is damaged; nothing was changed.
+        LockedError: the lock was lost; what was written so far is in nobody's way.
+    """
+    check_repackable(vault)
+    vault.refresh()
+    return _Repack(vault, lock, sink).run()
+
+
+def check_repackable(vault: Vault) -> None:
+    """Refuse what cannot be written anew here.
+
+    Raises:
+        WrongKeyError: the vault is encrypted and cannot be read here.
+        UsageError: it is encrypted and nobody said for whom to encrypt.
+    """
+    if not vault.readable:
+        raise WrongKeyError(
+            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it"
+        )
+    if vault.encrypted and vault.sealing is None:
+        raise UsageError(
+            f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
+        )
+
+
+@define
+class _Version:
+    """One piece and how it is written anew. `before`: the version that it may build on."""
+
+    old: Ref
+    piece: Piece
+    before: Ref | None = None
+    depth: int = 0
+
+
+@define
+class _Repack:
+    vault: Vault
+    lock: Lock
+    sink: Sink
+    new: dict[Ref, Ref] = field(factory=dict)
+    depths: dict[Ref, int] = field(factory=dict)
+
+    def run(self) -> Repacked:
+        vault = self.vault
+        live = vault.catalog.snapshots
+        shelf = vault.shelf
+        old_packs = {one: size for one, (_, size) in shelf.packs.items() if one not in vault.catalog.marked}
+        snapshots = [vault.snapshot(info) for info in live]
+        stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
+        try:
+            chains = self._chains(snapshots)
+            dictionary = self._dictionary(snapshots)
+            places = () if dictionary is None or vault.encrypted else stream.two_dictionaries(dictionary)
+            place = places[0] if places else None
+            self._write(chains, dictionary, place, stream)
+            manifests = self._write_manifests(snapshots, dictionary, places, stream)
+        except PieceError as error:
+            raise shelf.corrupt(error) from None
+        stream.flush()
+        self._publish(snapshots, manifests, places)
+        now = vault.clock.now()
+        if vault.encrypted and self.new:
+            data = write_moves({old: new for old, new in self.new.items() if old != new})
+            vault.store.create(str(MovesName(now, sha256(data))), data)
+        for sequence in sorted(old_packs):
+            self.lock.check()
+            try:
+                vault.store.create(str(Mark(sequence, now)), b"")
+            except ObjectExistsError:
+                continue
+        vault.refresh()
+        return Repacked(
+            snapshots=len(live),
+            pieces=len(self.new),
+            before_bytes=sum(old_packs.values()),
+            after_bytes=stream.stored_bytes,
+        )
+
+    def _chains(self, snapshots: Sequence[VaultSnapshot]) -> list[_Version]:
+        """Every piece but manifests, the versions of one thing behind each other, in the order of time."""
+        groups: dict[tuple[str, str, str], dict[Ref, Piece]] = {}
+        shelf = self.vault.shelf
+
+        def take(what: What, kind: Kind, name: str, ref: Ref) -> None:
+            groups.setdefault((what.value, kind.value, name), {}).setdefault(ref, shelf.piece(ref))
+
+        for snapshot in snapshots:
+            for doc in snapshot.manifested.documents:
+                take(What.DOCUMENT, doc.kind, doc.id, doc.ref)
+            for rows in snapshot.manifested.rows:
+                take(What.ROWS, rows.kind, rows.first, rows.ref)
+                if rows.run is not None:
+                    take(What.RUN, rows.kind, rows.first, rows.run)
+            for number, ref in enumerate(dict.fromkeys(one.run[0] for one in snapshot.manifested.documents if one.run)):
+                take(What.RUN, Kind.TENANT, f"{number}", ref)
+        versions: list[_Version] = []
+        seen: set[Ref] = set()
+        for key in sorted(groups):
+            before: _Version | None = None
+            for ref, piece in groups[key].items():
+                if ref in seen:
+                    continue
+                seen.add(ref)
+                version = _Version(ref, piece)
+                if before is not None:
+                    depth = before.depth + 1
+                    if depth <= MAX_DEPTH and depth * piece.size <= MAX_CHAIN_BYTES:
+                        version.before, version.depth = before.old, depth
+                versions.append(version)
+                before = version
+        return versions
+
+    def _dictionary(self, snapshots: Sequence[VaultSnapshot]) -> bytes | None:
+        """Trained on the newest snapshot: what is read most."""
+        if not snapshots:
+            return None
+        shelf = self.vault.shelf
+        refs = [doc.ref for doc in snapshots[-1].manifested.documents[:DICTIONARY_MAX_DOCUMENTS]]
+        return train(map(shelf.content, refs), [shelf.piece(ref).size for ref in refs])
+
+    def _write(
+        self, versions: Sequence[_Version], dictionary: bytes | None, place: Ref | None, stream: PackStream
+    ) -> None:
+        shelf = self.vault.shelf
+
+        def works() -> Iterator[tuple[_Version, bytes, bytes | None]]:
+            for version in versions:
+                base = None if version.before is None else shelf.content(version.before)
+                yield version, shelf.content(version.old), base
+
+        pressed = Press(dictionary).run(works(), _content)
+        for done, ((version, text, base), one) in enumerate(pressed, 1):
+            self._check(one, text, base, dictionary)
+            self.new[version.old] = self._add(stream, version, one, text, dictionary, place)
+            self.sink(Progress(phase="repack", done=done, total=len(versions)))
+
+    def _add(
+        self,
+        stream: PackStream,
+        version: _Version,
+        pressed: Pressed,
+        text: bytes,
+        dictionary: bytes | None,
+        place: Ref | None,
+    ) -> Ref:
+        assert pressed.frame is not None
+        frame, whole = pressed.frame, pressed.whole
+        base = None if whole or version.before is None else self.new[version.before]
+        if base is not None and self.vault.encrypted and base.pack != stream.sequence:
+            # A frame of an encrypted vault builds on nothing outside its pack.
+            frame, whole, base = Codec(dictionary).compress(text), True, None
+        if whole and dictionary is not None:
+            base = stream.dictionary(dictionary) if self.vault.encrypted else place
+        depth = 0 if whole else self.depths[self.new[version.before]] + 1 if version.before else 0
+        piece = version.piece
+        ref = stream.add(
+            piece.what,
+            frame,
+            size=pressed.size,
+            digest=pressed.sha256,
+            kind=piece.kind,
+            ident=piece.id,
+            base=base,
+            depth=depth,
+        )
+        self.depths[ref] = depth
+        return ref
+
+    @staticmethod
+    def _check(pressed: Pressed, text: bytes, base: bytes | None, dictionary: bytes | None) -> None:
+        """What goes into a pack comes out of it again: the old one will be deleted."""
+        assert pressed.frame is not None
+        if pressed.whole:
+            again = Codec(dictionary).decompress(pressed.frame, size_bytes=len(text))
+        else:
+            assert base is not None
+            again = apply_delta(pressed.frame, base, size_bytes=len(text))
+        if again != text:
+            raise FailedError("a piece does not come out of its frame as it went in; nothing was changed")
+
+    def _write_manifests(
+        self,
+        snapshots: Sequence[VaultSnapshot],
+        dictionary: bytes | None,
+        places: tuple[Ref, ...],
+        stream: PackStream,
+    ) -> list[Ref]:
+        """Manifests that speak of the new places, each built on the one before of the same tenant."""
+        last: dict[str, tuple[Ref, bytes]] = {}
+        written: list[Ref] = []
+        press = Press(dictionary)
+        for snapshot in snapshots:
+            text = write_manifest(moved(snapshot.manifested, self.new, places))
+            before = last.get(snapshot.info.tenant)
+            depth = self.depths[before[0]] + 1 if before else 0
+            fits = before is not None and depth <= MAX_DEPTH and depth * len(text) <= MAX_CHAIN_BYTES
+            base = before[1] if before and fits else None
+            ((_, pressed),) = press.run([(text, base)], _same)
+            old = snapshot.info.manifest
+            version = _Version(old, self.vault.shelf.piece(old), before=None)
+            if before is not None and fits:
+                # Manifests are not among the pieces that moved: this one is where it is.
+                version.before = before[0]
+                self.new[before[0]] = before[0]
+            ref = self._add(stream, version, pressed, text, dictionary, places[0] if places else None)
+            last[snapshot.info.tenant] = (ref, text)
+            written.append(ref)
+        return written
+
+    def _publish(self, snapshots: Sequence[VaultSnapshot], manifests: Sequence[Ref], places: tuple[Ref, ...]) -> None:
+        vault = self.vault
+        vault.shelf.refresh()
+        for snapshot, manifest in zip(snapshots, manifests, strict=True):
+            self.lock.check()
+            refs = [manifest, *places, *(self.new[ref] for ref in snapshot.refs() if ref in self.new)]
+            packs = frozenset(ref.pack for ref in refs) if vault.encrypted else vault.shelf.reach(refs)
+            publish_again(vault, snapshot.info, manifest, packs)
+
+
+def moved(one: Manifested, new: Mapping[Ref, Ref], dictionaries: tuple[Ref, ...]) -> Manifested:
+    """A manifest whose pieces lie elsewhere."""
+    return evolve(
+        one,
+        dictionaries=dictionaries,
+        documents=tuple(
+            evolve(doc, ref=new[doc.ref], run=(new[doc.run[0]], doc.run[1]) if doc.run else None)
+            for doc in one.documents
+        ),
+        rows=tuple(evolve(rows, ref=new[rows.ref], run=new[rows.run] if rows.run else None) for rows in one.rows),
+    )
+
+
+def publish_again(
+    vault: Vault, info: SnapshotInfo, manifest: Ref, packs: frozenset[int], *, complete: bool | None = None
+) -> SnapshotInfo:
+    """A newer head for a snapshot that lies elsewhere now, or holds less than it did."""
+    header = Header(
+        vault=vault.id,
+        id=info.id,
+        tenant=info.tenant,
+        started_at=info.started_at,
+        finished_at=info.taken_at,
+        complete=info.complete if complete is None else complete,
+        partial=info.partial,
+        needs=info.needs,
+        packs=write_ranges(packs),
+        packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
+        manifest=str(manifest),
+        shown=info.shown,
+    )
+    return vault.publish(header, generation=info.name.generation + 1)
+
+
+def _content(work: tuple[_Version, bytes, bytes | None], _: Codec) -> tuple[bytes, bytes | None]:
+    return work[1], work[2]
+
+
+def _same(work: tuple[bytes, bytes | None], _: Codec) -> tuple[bytes, bytes | None]:
+    return work

@@ -1,0 +1,237 @@
+"""A prune removes what no rule keeps, gives space back a margin later, and never what anybody could still need."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from night import FIRST_NIGHT, State, Town, check, nights, state_of
+
+from qlikmigrate.kernel.clock import ManualClock
+from qlikmigrate.kernel.error import CorruptError, LockedError, NotFoundError, UsageError
+from qlikmigrate.vault import Vault
+from qlikmigrate.vault.name import GONE, MARKS, PACKS, SNAPSHOTS
+from qlikmigrate.vault.prune import MARGIN, Pruned, plan_prune, prune, undelete
+from qlikmigrate.vault.retention import Policy
+from qlikmigrate.vault.store import MemoryStore, Store
+from qlikmigrate.vault.verification import verify_vault
+
+DAY_S = 86_400.0
+
+
+def at_night(clock: ManualClock, night: int) -> None:
+    """Let the clock show noon after a night."""
+    wanted = FIRST_NIGHT + timedelta(days=night, hours=10)
+    clock.advance((wanted - clock.now()).total_seconds())
+
+
+def pruned(vault: Vault, **rules: int) -> Pruned:
+    """One prune with these rules."""
+    plan = plan_prune(vault, Policy(**rules))
+    with vault.lock() as lock:
+        return prune(vault, lock, plan)
+
+
+def names(store: Store, folder: str) -> list[str]:
+    """The objects in a folder."""
+    return [entry.name for entry in store.entries(folder)]
+
+
+def test_space_comes_back_a_margin_later(store: Store, clock: ManualClock) -> None:
+    """What is removed is out of sight at once and out of the store after the margin; what stays is whole throughout."""
+    vault = Vault.create(store, clock=clock)
+    town = Town(automations=6)
+    states = []
+    for night in range(8):
+        town.back_up(vault)
+        states.append(town.state())
+        town.values.pop(sorted(town.values)[0])
+        town.add(100 + night)
+        town.pass_night()
+    at_night(clock, 8)
+    done = pruned(vault, last=2)
+    assert [len(done.plan.removed), len(done.plan.deleted)] == [6, 0]
+    check(vault, states[-2:])
+    assert len(names(store, SNAPSHOTS)) == 8 + 2 * bool(done.repacked)
+    clock.advance(MARGIN.total_seconds() - 60)
+    assert pruned(vault, last=2).plan.deleted == ()
+    before = sum(entry.size_bytes for entry in store.entries(PACKS))
+    clock.advance(120)
+    pruned(vault, last=2)
+    clock.advance(MARGIN.total_seconds() + 60)
+    pruned(vault, last=2)
+    check(vault, states[-2:])
+    assert sum(entry.size_bytes for entry in store.entries(PACKS)) < before
+    assert len(names(store, SNAPSHOTS)) == 2
+    assert verify_vault(vault).ok
+
+
+def test_second_prune_changes_nothing(clock: ManualClock) -> None:
+    """Run twice, the second finds nothing to do."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    nights(vault, 5)
+    at_night(clock, 5)
+    pruned(vault, last=2)
+    before = {folder: names(vault.store, folder) for folder in (PACKS, SNAPSHOTS, GONE, MARKS)}
+    plan = pruned(vault, last=2).plan
+    assert (plan.removed, plan.erased, plan.marked, plan.unmarked, plan.deleted) == ((), (), (), (), ())
+    assert before == {folder: names(vault.store, folder) for folder in (PACKS, SNAPSHOTS, GONE, MARKS)}
+
+
+def test_undelete(clock: ManualClock) -> None:
+    """Within the margin a removed snapshot comes back whole; after it, and for a strange id, there is a clear error."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    states = nights(vault, 4)
+    first = vault.snapshots()[0]
+    at_night(clock, 4)
+    pruned(vault, last=1)
+    clock.advance(DAY_S)
+    with vault.lock() as lock:
+        assert undelete(vault, lock, first.id[:8]).id == first.id
+    assert next(one.id for one in vault.snapshots()) == first.id
+    assert state_of(vault.snapshot(vault.snapshots()[0])) == states[0]
+    pruned(vault, last=1)
+    clock.advance(MARGIN.total_seconds() + 60)
+    pruned(vault, last=1)
+    for wanted in (first.id, "0000000000000000"):
+        with vault.lock() as lock, pytest.raises(NotFoundError):
+            undelete(vault, lock, wanted)
+
+
+def test_incomplete_ones_never_stand_in(clock: ManualClock) -> None:
+    """Nights that failed do not push out the last good one, however many there are."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    town = Town()
+    good = town.back_up(vault)
+    kept: State = town.state()
+    for _ in range(9):
+        town.pass_night()
+        town.back_up(vault, complete=False)
+    at_night(clock, 10)
+    pruned(vault, last=3)
+    assert vault.snapshots()[0].id == good.id
+    assert state_of(vault.snapshot(vault.snapshots()[0])) == kept
+
+
+def test_last_good_version_stays(clock: ManualClock) -> None:
+    """The snapshot that holds the last good version of an unreadable automation outlives every rule."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    town = Town()
+    first = town.back_up(vault)
+    state = town.state()
+    withheld = sorted(town.values)[0]
+    del town.values[withheld]
+    for _ in range(12):
+        town.pass_night()
+        # Known to be unreadable: such a snapshot is complete, and counts.
+        town.back_up(vault, unreadable=(withheld,))
+    at_night(clock, 13)
+    for _ in range(3):
+        pruned(vault, last=1)
+        clock.advance(MARGIN.total_seconds() + 60)
+    assert next(one.id for one in vault.snapshots()) == first.id
+    assert len(vault.snapshots()) == 2
+    assert state_of(vault.snapshot(vault.snapshots()[0])) == state
+
+
+def test_damaged_ones_do_not_count(clock: ManualClock) -> None:
+    """A snapshot whose packs are not as they were written is not the one that a rule keeps."""
+    store = MemoryStore()
+    vault = Vault.create(store, clock=clock)
+    nights(vault, 3)
+    at_night(clock, 3)
+    last = max(vault.shelf.packs)
+    name = str(vault.shelf.packs[last][0])
+    data = store.read(name)
+    store.delete(name)
+    store.create(name, data[:-9] + b"x" + data[-8:])
+    plan = plan_prune(vault, Policy(last=1))
+    assert [(one.keep, one.candidate.verified) for one in plan.decisions] == [
+        (False, True),
+        (True, True),
+        (True, False),
+    ]
+
+
+def test_tenants_apart(clock: ManualClock) -> None:
+    """Rules hold for each tenant on its own; --tenant touches no other."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    one, two = Town(tenant="t-1"), Town(tenant="t-2", seed=8)
+    for _ in range(3):
+        for town in (one, two):
+            town.back_up(vault)
+            town.pass_night()
+    at_night(clock, 3)
+    plan = plan_prune(vault, Policy(last=1), tenant="t-2")
+    with vault.lock() as lock:
+        prune(vault, lock, plan)
+    assert [info.tenant_id for info in vault.snapshots()].count("t-1") == 3
+    assert [info.tenant_id for info in vault.snapshots()].count("t-2") == 1
+    with pytest.raises(NotFoundError):
+        plan_prune(vault, Policy(last=1), tenant="t-3")
+
+
+def test_backup_meanwhile(clock: ManualClock) -> None:
+    """A backup that built on what a prune removed meanwhile stops with a clear error, and the next one is whole."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    town = Town()
+    nights(vault, 3, town)
+    at_night(clock, 3)
+    slow = Vault.open(vault.store, clock=clock)
+    with slow.writer() as writer:
+        writer.begin(town.head().tenant, "me")
+        for ident in town.values:
+            from qlikmigrate.model.kind import Kind
+
+            writer.reuse(Kind.AUTOMATION, ident)
+        other = Town(tenant="t-2", seed=3)
+        other.back_up(vault)
+        for info in vault.snapshots("tenant-1"):
+            vault.store.create(f"gone/{info.id}-{info.manifest.pack:08x}-20260301T000000Z", b"")
+        pruned(vault, last=1)
+        with pytest.raises(LockedError):
+            writer.finish(town.head(), town.capture())
+    town.back_up(vault)
+    assert state_of(vault.snapshot(vault.find("latest", tenant="tenant-1"))) == town.state()
+
+
+def test_stale_holder_does_no_harm(clock: ManualClock) -> None:
+    """A prune that wakes up after its lock was taken over deletes nothing more."""
+    store = MemoryStore()
+    vault = Vault.create(store, clock=clock)
+    states = nights(vault, 4)
+    at_night(clock, 4)
+    pruned(vault, last=1)
+    clock.advance(MARGIN.total_seconds() + 60)
+    plan = plan_prune(vault, Policy(last=1))
+    with vault.lock() as lock:
+        clock.advance(3600)
+        with Vault.open(store, clock=clock).lock():
+            before = {folder: names(store, folder) for folder in (PACKS, SNAPSHOTS, GONE, MARKS)}
+            with pytest.raises(LockedError):
+                prune(vault, lock, plan)
+            assert before == {folder: names(store, folder) for folder in (PACKS, SNAPSHOTS, GONE, MARKS)}
+    vault.refresh()
+    check(vault, states[-1:])
+
+
+def test_refusals(clock: ManualClock) -> None:
+    """An empty policy, a margin too short, a store that keeps everything, a damaged head: refused, unchanged."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    nights(vault, 2)
+    at_night(clock, 2)
+    with pytest.raises(UsageError):
+        Policy()
+    with pytest.raises(UsageError):
+        plan_prune(vault, Policy(last=1), margin=timedelta(minutes=5))
+    frozen = Vault.create(MemoryStore(immutable=True), clock=clock)
+    nights(frozen, 2)
+    plan = plan_prune(frozen, Policy(last=1))
+    with frozen.lock() as lock, pytest.raises(UsageError) as caught:
+        prune(frozen, lock, plan)
+    assert caught.value.code == "immutable-store"
+    head = names(vault.store, SNAPSHOTS)[0]
+    vault.store.delete(head)
+    vault.store.create(head, b"{}")
+    with pytest.raises(CorruptError):
+        plan_prune(vault, Policy(last=1))
