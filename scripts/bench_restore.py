@@ -157,7 +157,7 @@ class Pair:
         options = PlanOptions(ledger=str(self.folder / "ledger.jsonl"))
         seen = len(self.target.writes)
         with open_archive(path) as archive:
-            request = PlanRequest(archive=path, snapshot=archive, options=options)
+            request = PlanRequest(archive=str(path), snapshot=archive, options=options)
             async with CloudClient.open(
                 self._endpoint(self.target, Access.READ), access=Access.READ, **given
             ) as client:

@@ -31,7 +31,7 @@ COMMANDS = {
     "cat": "look",
     "scan": "scan",
     "diff": "diff",
-    "export": "export",
+    "log": "log",
     "verify": "verify",
     "mapping": "mapping",
     "plan": "plan",
@@ -45,6 +45,11 @@ COMMANDS = {
     "reassign": "reassign",
     "callers": "callers",
     "drill": "drill",
+    "prune": "prune",
+    "repair": "repair",
+    "repack": "repair",
+    "export": "export",
+    "import": "import_",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

@@ -10,20 +10,30 @@ from typing import TYPE_CHECKING
 from qlikmigrate.kernel.error import PartialError
 
 if TYPE_CHECKING:
-    from qlikmigrate.archive import Opener
+    from qlikmigrate.archive import Archive, Opener
     from qlikmigrate.cli.session import Session
     from qlikmigrate.model.snapshot import Snapshot
+    from qlikmigrate.vault import VaultSnapshot
 
 ARCHIVE_SUFFIX = ".qma"
 
 
 def names_archive(name: str) -> bool:
-    """Whether `name` means an archive where it might mean a tenant as well: a file of that name wins."""
-    return Path(name).exists() or name.endswith(ARCHIVE_SUFFIX) or "/" in name
+    """Whether `name` means an archive where it might mean a tenant as well: what exists by that name wins."""
+    from qlikmigrate.cli.vault import split_address
+
+    return Path(name).exists() or name.endswith(ARCHIVE_SUFFIX) or "/" in name or split_address(name) is not None
 
 
-def _find(session: Session, name: str) -> AbstractContextManager[Snapshot]:
-    """The snapshot that `name` means, opened. This decides what a name means: today always a file."""
+def _find(
+    session: Session, name: str, *, allow_incomplete: bool | None
+) -> AbstractContextManager[Archive | VaultSnapshot]:
+    """The snapshot that `name` means, opened. This decides what a name means: a file, or a snapshot of a vault."""
+    from qlikmigrate.cli.vault import open_address, split_address
+
+    address = split_address(name)
+    if address is not None:
+        return open_address(session, *address, allow_incomplete=allow_incomplete)
     from qlikmigrate.archive import open_archive
 
     return open_archive(name, opener_for(session, name))
@@ -36,9 +46,19 @@ def opener_for(session: Session, name: str) -> Opener | None:
     return session.opener() if is_sealed(name) else None
 
 
+def lasting_name(name: str | Path, snapshot: Snapshot) -> str:
+    """What a plan calls a snapshot: `latest` means another one tomorrow, and a path another one elsewhere."""
+    from qlikmigrate.cli.vault import lasting_address, split_address
+
+    address = split_address(str(name))
+    return lasting_address(address[0], snapshot) if address else str(Path(name).absolute())
+
+
 @contextmanager
-def open_snapshot(session: Session, name: str | Path, *, allow_incomplete: bool = True) -> Iterator[Snapshot]:
+def open_snapshot(session: Session, name: str | Path, *, allow_incomplete: bool | None = None) -> Iterator[Snapshot]:
     """The snapshot that the command line, or a plan, calls `name`.
+
+    `allow_incomplete`: whether one that is incomplete will do; None: to look at, where no complete one is meant.
 
     Raises:
         NotFoundError: there is none.
@@ -46,8 +66,8 @@ def open_snapshot(session: Session, name: str | Path, *, allow_incomplete: bool 
         CorruptError: it is damaged, or no archive.
         PartialError: it is incomplete, and nobody said that this will do.
     """
-    with _find(session, str(name)) as snapshot:
-        if not (allow_incomplete or snapshot.manifest.complete):
+    with _find(session, str(name), allow_incomplete=allow_incomplete) as snapshot:
+        if allow_incomplete is False and not snapshot.manifest.complete:
             raise PartialError(
                 f"the snapshot in {name} is incomplete", hint="--allow-incomplete uses it as it is", code="incomplete"
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
-from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.option import command, opening, recipients, selectors
 from qlikmigrate.cli.session import Session
 from qlikmigrate.report.plan import number
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from qlikmigrate.archive import Archive
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.kernel.event import Event
     from qlikmigrate.model.selection import Selectors
+    from qlikmigrate.model.snapshot import Snapshot
     from qlikmigrate.ops.cabinet import Cabinet
     from qlikmigrate.ops.drill import Drill, Verdict
     from qlikmigrate.ops.evidence import Drilled, Evidence
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 @click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restored; send nothing but GETs.")
 @selectors
+@recipients
+@opening
 def drill_command(
     session: Session,
     archive_path: str,
@@ -64,6 +66,7 @@ def drill_command(
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     with_calls: bool,
+    recipients: tuple[str, ...],
     **flags: Any,
 ) -> None:
     """Restore ARCHIVE into an embedded tenant, read back, compare, and write dated evidence of it.
@@ -71,15 +74,16 @@ def drill_command(
     With --into the same in a real tenant: what could fire is held, nothing that is there is touched, and exactly what
     was created is removed again, also after a failure. Ends with 0 where everything came back equal, with 5 where not.
     """
-    from qlikmigrate.cli.tenant import find_tenant, open_complete, require_write, selectors_of
+    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
 
     _check_flags(into, run_path, flags)
     target = find_tenant(session, into) if into else None
     if target is not None and not dry_run:
         require_write(target, "drilling")
     chosen = selectors_of(include, exclude)
-    with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
-        cabinet = _cabinet(archive_path, evidence_path)
+    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+        cabinet = _cabinet(session, archive_path, evidence_path, archive, recipients)
         if not dry_run:
             cabinet.check()
         given = _Given(session, archive, archive_path, target, cabinet, sample, chosen, with_calls, dry_run)
@@ -100,10 +104,18 @@ def _check_flags(into: str | None, run_path: str | None, flags: dict[str, Any]) 
         raise UsageError(f"--{word} is for a real tenant", hint="add --into TENANT")
 
 
-def _cabinet(archive_path: str, evidence_path: str | None) -> Cabinet:
+def _cabinet(
+    session: Session, archive_path: str, evidence_path: str | None, snapshot: Snapshot, recipients: tuple[str, ...]
+) -> Cabinet:
     """Where the evidence goes: the one place to decide it."""
-    from qlikmigrate.ops.cabinet import FileCabinet
+    from qlikmigrate.cli.vault import open_vault, split_address
+    from qlikmigrate.ops.cabinet import FileCabinet, VaultCabinet
+    from qlikmigrate.vault import VaultSnapshot
 
+    address = split_address(archive_path)
+    if address is not None and evidence_path is None and isinstance(snapshot, VaultSnapshot):
+        vault = open_vault(session, address[0], recipients, writes=True)
+        return VaultCabinet(vault, snapshot.info.id)
     return FileCabinet(Path(archive_path), Path(evidence_path) if evidence_path else None)
 
 
@@ -112,7 +124,7 @@ class _Given:
     """What both kinds of drill are given."""
 
     session: Session
-    archive: Archive
+    archive: Snapshot
     archive_path: str
     target: Tenant | None
     cabinet: Cabinet
@@ -144,6 +156,7 @@ class _Given:
 
 
 def _drill_embedded(given: _Given) -> None:
+    from qlikmigrate.cli.archive import lasting_name
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.ops.drill import Drill
     from qlikmigrate.ops.rehearsal import Rehearsal
@@ -162,7 +175,8 @@ def _drill_embedded(given: _Given) -> None:
         rehearsal: Rehearsal = stack.enter_context(Rehearsal.lay_out(given.archive, clock=session.clock))
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qlikmigrate-")))
         folder = RunFolder(place / "run")
-        request = rehearsal.request(given.archive, Path(given.archive_path), given.selectors(), place / "ledger.jsonl")
+        name = lasting_name(given.archive_path, given.archive)
+        request = rehearsal.request(given.archive, name, given.selectors(), place / "ledger.jsonl")
         laid = round(session.clock.monotonic() - began, 3)
         return Drill(
             connect=rehearsal.connect, snapshot=given.archive, request=request, folder=folder, clock=session.clock,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command
+from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.model.history import ContentKey, Labelled
+    from qlikmigrate.model.history import ContentKey, Labelled, SnapshotLabel
+    from qlikmigrate.model.snapshot import Snapshot
+    from qlikmigrate.vault import SnapshotInfo, Vault
 
 
 def _moment(ctx: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
@@ -42,18 +44,34 @@ def _moment(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     show_default=True,
     help="Lines for a terminal, or Markdown.",
 )
+@opening
 def log_command(
     session: Session, vault_path: str, automation: str, limit: int | None, since: datetime | None, shape: str
 ) -> None:
     """Say when AUTOMATION appeared, changed, could not be read and was gone, newest first.
 
     AUTOMATION is an id, the beginning of one (8 or more), or a name that it had at any time. --verbose and Markdown
-    tell each change block by block; secrets are masked.
+    tell each change block by block; secrets are masked. VAULT may also be a folder of archives.
     """
+    from qlikmigrate.cli.vault import is_vault, open_vault
+
+    if is_vault(vault_path):
+        vault = open_vault(session, vault_path)
+        infos = _of_one_tenant(session, vault)
+        tell_log(
+            session,
+            lambda: ((_label(info), vault.snapshot(info)) for info in infos),
+            automation,
+            content_key=_content_key,
+            limit=limit,
+            since=since,
+            shape=shape,
+        )
+        return
     with ExitStack() as stack:
         tell_log(
             session,
-            lambda: archives_in(Path(vault_path), stack),
+            lambda: archives_in(session, Path(vault_path), stack),
             automation,
             limit=limit,
             since=since,
@@ -61,21 +79,49 @@ def log_command(
         )
 
 
-def archives_in(folder: Path, stack: ExitStack) -> Iterator[Labelled]:
+def _label(info: SnapshotInfo) -> SnapshotLabel:
+    from qlikmigrate.model.history import SnapshotLabel
+
+    return SnapshotLabel(id=info.id[:8], taken_at=info.taken_at, complete=info.complete)
+
+
+def _content_key(snapshot: Snapshot, ident: str) -> Hashable | None:
+    """In one vault an automation's document lies in one place as long as it does not change."""
+    from qlikmigrate.model.kind import Kind
+    from qlikmigrate.vault import VaultSnapshot
+
+    assert isinstance(snapshot, VaultSnapshot)
+    return snapshot.content_key(Kind.AUTOMATION, ident)
+
+
+def _of_one_tenant(session: Session, vault: Vault) -> list[SnapshotInfo]:
+    """Raises: UsageError when there are several; NotFoundError when there is no snapshot."""
+    from qlikmigrate.kernel.error import NotFoundError, UsageError
+
+    infos = vault.snapshots(session.tenant)
+    if not infos:
+        raise NotFoundError(f"no snapshot in {vault.store.location}", code="no-snapshot")
+    if len({info.tenant for info in infos}) > 1:
+        names = ", ".join(sorted({info.tenant_label for info in infos}))
+        raise UsageError(f"{vault.store.location} holds several tenants: {names}", hint="--tenant says which is meant")
+    return infos
+
+
+def archives_in(session: Session, folder: Path, stack: ExitStack) -> Iterator[Labelled]:
     """The archives of a folder by the time they were taken, each open until the next one is asked for."""
-    from qlikmigrate.archive import open_archive
+    from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.kernel.error import NotFoundError
     from qlikmigrate.model.history import SnapshotLabel
 
     taken = []
     for path in folder.glob("*.qma"):
-        with open_archive(path) as archive:
+        with open_snapshot(session, path) as archive:
             taken.append((archive.capture.finished_at, path))
     if not taken:
         raise NotFoundError(f"no archive in the folder {folder}")
     for at, path in sorted(taken):
         stack.close()
-        archive = stack.enter_context(open_archive(path))
+        archive = stack.enter_context(open_snapshot(session, path))
         yield SnapshotLabel(id=path.name, taken_at=at, complete=archive.manifest.complete), archive
 
 

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from qlikmigrate.report.archive import Row
 
 
-@command("list", "List an archive's automations, or a folder's archives")
+@command("list", "List an archive's automations, a folder's archives, or a vault's snapshots")
 @click.argument("path")
 @opening
 def list_command(session: Session, path: str) -> None:
-    """List the automations of an archive, or the archives of a folder."""
+    """List the automations of an archive, the archives of a folder, or the snapshots of a vault."""
     from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.vault import is_vault
     from qlikmigrate.report.archive import automation_rows, snapshot_report
 
+    if is_vault(path):
+        _list_vault(session, path)
+        return
     if Path(path).is_dir():
         _list_folder(session, Path(path))
         return
@@ -30,6 +34,29 @@ def list_command(session: Session, path: str) -> None:
         for row, text in automation_rows(archive):
             session.output.item(row, text)
         session.report.update(snapshot_report(archive.manifest, path))
+
+
+def _list_vault(session: Session, location: str) -> None:
+    """Raises: CorruptError, after all others were listed, when the head of a snapshot is damaged."""
+    from qlikmigrate.cli.vault import open_vault
+    from qlikmigrate.kernel.error import CorruptError
+    from qlikmigrate.ops.evidence import load, shown
+    from qlikmigrate.report.vault import snapshot_row
+
+    vault = open_vault(session, location)
+    drills = {ident: load(raw) for ident, raw in vault.drills()}
+    infos = vault.snapshots(session.tenant)
+    for info in infos:
+        row, text = snapshot_row(info, shown(drills.get(info.id)))
+        session.output.item(row, text)
+    session.report["counts"] = {
+        "snapshots": {"listed": len(infos), "complete": sum(one.complete for one in infos)},
+    }
+    broken = vault.catalog.broken
+    if broken:
+        raise CorruptError(
+            f"{len(broken)} heads of snapshots in {location} are damaged", hint="`verify` says more, `repair` mends it"
+        )
 
 
 def _list_folder(session: Session, folder: Path) -> None:
@@ -66,30 +93,32 @@ def _list_folder(session: Session, folder: Path) -> None:
 @opening
 def show_command(session: Session, path: str, automation: str | None) -> None:
     """Show an archive, a plan or a run, or one AUTOMATION (id or name) of it."""
-    for row, text in _described(session, Path(path), automation):
+    for row, text in _described(session, path, automation):
         session.output.item(row, text)
 
 
-def _described(session: Session, where: Path, automation: str | None) -> Iterator[Row]:
+def _described(session: Session, name: str, automation: str | None) -> Iterator[Row]:
     from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.vault import is_vault
     from qlikmigrate.importer.plan import read_plan
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.report.archive import describe_archive, describe_automation, find_automation, snapshot_report
     from qlikmigrate.report.plan import describe_plan, describe_run
 
-    if where.is_dir():
+    where = Path(name)
+    if where.is_dir() and not is_vault(name):
         yield from describe_run(RunFolder(where), automation)
         session.report["run"] = str(where)
     elif _starts_like_json(where):
         yield from describe_plan(read_plan(where), automation)
         session.report["plan"] = str(where)
     else:
-        with open_snapshot(session, where) as archive:
+        with open_snapshot(session, name) as archive:
             if automation is None:
                 yield from describe_archive(archive)
             else:
                 yield from describe_automation(archive, find_automation(archive, automation))
-            session.report.update(snapshot_report(archive.manifest, str(where)))
+            session.report.update(snapshot_report(archive.manifest, name))
 
 
 def _starts_like_json(path: Path) -> bool:

@@ -49,7 +49,7 @@ def mapping_command(
 ) -> None:
     """Match ARCHIVE against TENANT and write the result, with the rule behind each match, to FILE."""
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import lasting_name, open_snapshot
     from qlikmigrate.cli.request import read_decisions, read_values
     from qlikmigrate.cli.telling import tell_problems
     from qlikmigrate.cli.tenant import check_place, find_tenant, selectors_of
@@ -69,7 +69,7 @@ def mapping_command(
     decisions, text = read_decisions(out if previous is not None else None, ids_path)
     with open_snapshot(session, archive_path) as archive:
         request = PlanRequest(
-            archive=Path(archive_path),
+            archive=lasting_name(archive_path, archive),
             snapshot=archive,
             selectors=selectors_of(include, exclude),
             decisions=decisions.handmade(),

@@ -173,20 +173,23 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
     return wrap
 
 
-_PASSPHRASE = click.option(
+passphrase = click.option(
     "--passphrase", metavar="SOURCE", help="Where a passphrase is: env:NAME, keyring:SERVICE/USER or file:PATH."
 )
 
 
 def opening(function: Command) -> Command:
-    """`--identity`, `--passphrase`: where the keys of an encrypted archive are, for the session to use."""
+    """`--identity`, `--passphrase`, `--tenant`: where keys are and whose snapshots are meant; the session keeps it."""
 
     @functools.wraps(function)
-    def inner(session: Session, *, identity: tuple[str, ...], passphrase: str | None, **rest: Any) -> None:
+    def inner(
+        session: Session, *, identity: tuple[str, ...], passphrase: str | None, of_tenant: str, **rest: Any
+    ) -> None:
         from qlikmigrate.config.key_source import identity_sources, parse_passphrase
 
         session.identities = tuple(identity_sources(identity, session.environ))
         session.passphrase = parse_passphrase(passphrase, where="--passphrase") if passphrase is not None else None
+        session.tenant = of_tenant
         function(session, **rest)
 
     made: Command = inner
@@ -198,29 +201,28 @@ def opening(function: Command) -> Command:
                 metavar="SOURCE",
                 help="Where a key of an encrypted archive is: a file, env:NAME or keyring:SERVICE/USER.",
             ),
-            _PASSPHRASE,
+            passphrase,
+            click.option(
+                "--tenant",
+                "of_tenant",
+                default="",
+                metavar="NAME",
+                help="Whose snapshots are meant in a vault of several tenants: its name, id or host.",
+            ),
         )
     ):
         made = option(made)
     return made
 
 
-def sealing(function: Command) -> Command:
-    """`--recipient`, `--passphrase`: for whom an archive is encrypted."""
-    for option in reversed(
-        (
-            click.option(
-                "--recipient",
-                "recipients",
-                multiple=True,
-                metavar="KEY|@FILE",
-                help="Encrypt for this public key, or for those of a file.",
-            ),
-            _PASSPHRASE,
-        )
-    ):
-        function = option(function)
-    return function
+recipients = click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    metavar="KEY|@FILE",
+    help="Encrypt for this public key, or for those of a file.",
+)
+"""For whom what is written is encrypted."""
 
 
 def running(function: Command) -> Command:

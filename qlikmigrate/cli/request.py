@@ -83,6 +83,7 @@ def request_of(
     Raises:
         UsageError: two of them contradict each other, or a file that one names cannot be used.
     """
+    from qlikmigrate.cli.archive import lasting_name
     from qlikmigrate.cli.tenant import selectors_of
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
@@ -112,7 +113,7 @@ def request_of(
         ledger=flags["ledger"] or "",
     )
     return PlanRequest(
-        archive=Path(archive_path),
+        archive=lasting_name(archive_path, archive),
         snapshot=archive,
         selectors=selectors_of(flags["include"], flags["exclude"]),
         decisions=decisions,

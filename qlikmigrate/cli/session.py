@@ -32,7 +32,7 @@ class Session:
     """What every command has. `report` is the summary in the making; `exit_code` what it ends with if nothing fails.
 
     `closing`: the last words to people. `requests`: sent so far, by all clients. `identities`, `passphrase`: where the
-    keys are that open archives; nothing of them is read before it is needed.
+    keys are that open archives; nothing of them is read before it is needed. `tenant`: whose snapshots of a vault.
     """
 
     command: str
@@ -43,6 +43,7 @@ class Session:
     on_error: str = "continue"
     identities: tuple[KeySource, ...] = ()
     passphrase: KeySource | None = None
+    tenant: str = ""
     clock: SystemClock = field(factory=SystemClock)
     started: float = field(factory=time.monotonic)
     exit_code: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from attrs import evolve, field, frozen
 
@@ -36,7 +35,7 @@ class PlanRequest:
     Both are used and never stored.
     """
 
-    archive: Path
+    archive: str
     snapshot: Snapshot
     selectors: Selectors = field(factory=Selectors)
     decisions: MappingFile = field(factory=MappingFile)

@@ -219,7 +219,7 @@ def _plan_of(
         tool_version=__version__,
         created_at=rfc3339(clock.now()),
         archive=ArchiveRef(
-            path=str(request.archive.absolute()),
+            path=request.archive,
             digest=request.snapshot.digest,
             tenant_id=manifest.tenant.id,
             tenant_name=manifest.tenant.name or manifest.tenant.host,

@@ -1,4 +1,7 @@
-"""Where evidence is kept and found again. Beside an archive: `ARCHIVE.drill-UTC.json`, readable by its owner only."""
+"""Where evidence is kept and found again. Beside an archive: `ARCHIVE.drill-UTC.json`, readable by its owner only.
+
+Of a snapshot of a vault: in the vault.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from attrs import frozen
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.file import write_atomic
 from qlikmigrate.ops.evidence import Evidence, dump, load, markdown
+from qlikmigrate.vault import Vault
 
 
 class Cabinet(Protocol):
@@ -65,6 +69,23 @@ class FileCabinet:
         write_atomic(path.with_suffix(".md"), markdown(evidence).encode())
         write_atomic(path, dump(evidence))
         return str(path)
+
+
+@frozen
+class VaultCabinet:
+    """A vault, which keeps the evidence of its snapshots. `snapshot_id`: of the one that is drilled."""
+
+    vault: Vault
+    snapshot_id: str
+
+    def check(self) -> None:
+        self.vault.check_drills()
+
+    def earlier(self) -> list[Evidence]:
+        return [one for _, raw in self.vault.drills() if (one := load(raw)) is not None]
+
+    def file(self, evidence: Evidence, moment: datetime) -> str:
+        return self.vault.file_drill(self.snapshot_id, dump(evidence), moment)
 
 
 def _free_path(archive: Path, moment: datetime) -> Path:

@@ -98,7 +98,7 @@ class Rehearsal:
         """A client of the tenant that may do what `access` says."""
         return CloudClient.open(self.endpoint, access=access, clock=self._clock, sink=discard)
 
-    def request(self, snapshot: Snapshot, archive: Path, selectors: Selectors, ledger: Path) -> PlanRequest:
+    def request(self, snapshot: Snapshot, archive: str, selectors: Selectors, ledger: Path) -> PlanRequest:
         """What is restored into it: everything as at the source, and nothing that only a real target can settle."""
         options = PlanOptions(
             fallback_owner=self.fallback, settings=True, allow=("value-missing",), ledger=str(ledger.absolute())

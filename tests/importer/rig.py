@@ -81,7 +81,9 @@ class Rig:
             endpoint = self.endpoint(self.target, Access.READ)
             options = evolve(self.options, ledger=str(self.folder / "ledger.jsonl"))
             with open_archive(self.archive) as archive:
-                request = PlanRequest(archive=self.archive, snapshot=archive, options=options, secrets=self.secrets)
+                request = PlanRequest(
+                    archive=str(self.archive), snapshot=archive, options=options, secrets=self.secrets
+                )
                 async with CloudClient.open(endpoint, access=Access.READ, clock=self.clock, sink=discard) as client:
                     return await make_plan(client, request, clock=self.clock, sink=discard)
 
