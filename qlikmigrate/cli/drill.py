@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve
 
-from qlikmigrate.cli.option import command, selectors
+from qlikmigrate.cli.option import command, opening, selectors
 from qlikmigrate.cli.session import Session
 from qlikmigrate.report.plan import number
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from qlikmigrate.archive import Archive
     from qlikmigrate.config.tenants import Tenant
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.kernel.event import Event
     from qlikmigrate.model.selection import Selectors
+    from qlikmigrate.model.snapshot import Snapshot
     from qlikmigrate.ops.cabinet import Cabinet
     from qlikmigrate.ops.drill import Drill, Verdict
     from qlikmigrate.ops.evidence import Drilled, Evidence
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restored; send nothing but GETs.")
 @selectors
+@opening
 def drill_command(
     session: Session,
     archive_path: str,
@@ -71,14 +72,15 @@ def drill_command(
     With --into the same in a real tenant: what could fire is held, nothing that is there is touched, and exactly what
     was created is removed again, also after a failure. Ends with 0 where everything came back equal, with 5 where not.
     """
-    from qlikmigrate.cli.tenant import find_tenant, open_complete, require_write, selectors_of
+    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
 
     _check_flags(into, run_path, flags)
     target = find_tenant(session, into) if into else None
     if target is not None and not dry_run:
         require_write(target, "drilling")
     chosen = selectors_of(include, exclude)
-    with open_complete(archive_path, allow_incomplete=allow_incomplete) as archive:
+    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
         cabinet = _cabinet(archive_path, evidence_path)
         if not dry_run:
             cabinet.check()
@@ -112,7 +114,7 @@ class _Given:
     """What both kinds of drill are given."""
 
     session: Session
-    archive: Archive
+    archive: Snapshot
     archive_path: str
     target: Tenant | None
     cabinet: Cabinet

@@ -205,22 +205,20 @@ def opening(function: Command) -> Command:
     return made
 
 
+def recipients(function: Command) -> Command:
+    """`--recipient`: for whom an archive is encrypted."""
+    return click.option(
+        "--recipient",
+        "recipients",
+        multiple=True,
+        metavar="KEY|@FILE",
+        help="Encrypt for this public key, or for those of a file.",
+    )(function)
+
+
 def sealing(function: Command) -> Command:
-    """`--recipient`, `--passphrase`: for whom an archive is encrypted."""
-    for option in reversed(
-        (
-            click.option(
-                "--recipient",
-                "recipients",
-                multiple=True,
-                metavar="KEY|@FILE",
-                help="Encrypt for this public key, or for those of a file.",
-            ),
-            _PASSPHRASE,
-        )
-    ):
-        function = option(function)
-    return function
+    """`--recipient`, or `--passphrase`: how an archive is encrypted."""
+    return recipients(_PASSPHRASE(function))
 
 
 def running(function: Command) -> Command:
