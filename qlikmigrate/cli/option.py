@@ -215,14 +215,15 @@ def opening(function: Command) -> Command:
     return made
 
 
-recipients = click.option(
-    "--recipient",
-    "recipients",
-    multiple=True,
-    metavar="KEY|@FILE",
-    help="Encrypt for this public key, or for those of a file.",
-)
-"""For whom what is written is encrypted."""
+def recipients(function: Command) -> Command:
+    """`--recipient`: for whom an archive is encrypted."""
+    return click.option(
+        "--recipient",
+        "recipients",
+        multiple=True,
+        metavar="KEY|@FILE",
+        help="Encrypt for this public key, or for those of a file.",
+    )(function)
 
 
 def running(function: Command) -> Command:

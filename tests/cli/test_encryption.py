@@ -51,6 +51,8 @@ READING: dict[str, Callable[[Path], list[str]]] = {
     "diff": lambda path: ["diff", str(path), "tenant:source"],
     "mapping": lambda path: ["mapping", str(path), "target", "-o", "m.toml"],
     "plan": lambda path: ["plan", str(path), "target", "-o", "p.json"],
+    "export": lambda path: ["export", str(path), "-o", "e.qma"],
+    "drill": lambda path: ["drill", str(path)],
     "restore": lambda path: ["restore", str(path), "target", "--run", "run-x"],
 }
 
@@ -107,7 +109,8 @@ def test_every_command_that_opens_an_archive_takes_keys() -> None:
     }
     # `callers` and `status` need no archive; the one of `clone` is its own.
     assert opening - {"callers", "status", "clone"} == taking
-    assert not [path for path in package.glob("*.py") if "open_archive" in path.read_text() and path.stem != "archive"]
+    elsewhere = {module for module in COMMANDS.values() if "open_archive" in (package / f"{module}.py").read_text()}
+    assert elsewhere == set()
 
 
 def test_a_passphrase(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +164,18 @@ def test_an_incomplete_one_replaces_no_encrypted_file(stage: Stage, archive: Pat
         ended = stage.backup("a.qma", *more)
         assert (ended.code, ended.error["code"]) == (3, "incomplete-not-replacing")
         assert archive.read_bytes() == old
+
+
+def test_an_export_is_encrypted_where_that_is_said(stage: Stage, archive: Path, key: Path) -> None:
+    """The archive of an encrypted one is plain unless recipients say otherwise; plain files are never encrypted."""
+    flags = ("--identity", key)
+    assert stage.cli("export", archive, "-o", stage.folder / "plain.qma", *flags).code == 0
+    assert stage.cli("verify", stage.folder / "plain.qma").code == 0
+    assert stage.cli("export", archive, "-o", stage.folder / "b.qma", "--recipient", PUBLIC, *flags).code == 0
+    assert stage.cli("verify", stage.folder / "b.qma").code == 12
+    assert stage.cli("verify", stage.folder / "b.qma", *flags).code == 0
+    refused = stage.cli("export", archive, "--plain", stage.folder / "p", "--recipient", PUBLIC, *flags)
+    assert (refused.code, (stage.folder / "p").exists()) == (2, False)
 
 
 REFUSED: dict[str, list[str]] = {
