@@ -27,7 +27,7 @@ _HEAD_MAGIC = 0x184D2A50
 _TAIL_MAGIC = 0x184D2A51
 _PIECE_MAGIC = 0x184D2A52
 _TAIL = struct.Struct("<IIQQ")
-_PIECE = struct.Struct("<IIBBIII")
+_PIECE = struct.Struct("<IIBHIII")
 _PIECE_START = struct.pack("<II", _PIECE_MAGIC, _PIECE.size - _SKIPPABLE.size)
 _NO_BASE = 0
 _MAX_PREAMBLE = 256
@@ -51,7 +51,7 @@ class Piece:
     """One piece: where its frame lies in the pack, and what it holds.
 
     `size` and `sha256` (hex) are of the content. `base`: what the frame was made with, a trained dictionary or an
-    earlier version; `depth`: how many versions have to be read before this one. `kind` and `id` as `what` has them.
+    earlier version; `version`: how many there were before it since the last whole one. `kind`, `id` as `what` has them.
     """
 
     what: What
@@ -62,7 +62,7 @@ class Piece:
     size: int
     sha256: str
     base: Ref | None = None
-    depth: int = 0
+    version: int = 0
 
 
 def preamble(vault_id: str) -> bytes:
@@ -101,14 +101,14 @@ class PackBuilder:
         kind: str = "",
         id: str = "",  # noqa: A002 - it is what the index calls it
         base: Ref | None = None,
-        depth: int = 0,
+        version: int = 0,
     ) -> Ref:
         """Take a frame; where it is to be found from now on."""
-        head = _piece_head(what, len(frame), base, depth)
+        head = _piece_head(what, len(frame), base, version)
         self.pieces.append(
             Piece(
                 what=what, kind=kind, id=id, offset=self._end + len(head), length=len(frame), size=size, sha256=sha256,
-                base=base, depth=depth,
+                base=base, version=version,
             )
         )  # fmt: skip
         self._frames += (head, frame)
@@ -122,10 +122,10 @@ class PackBuilder:
         return b"".join((*self._frames, index, tail))
 
 
-def _piece_head(what: What, length: int, base: Ref | None, depth: int) -> bytes:
+def _piece_head(what: What, length: int, base: Ref | None, version: int) -> bytes:
     """What stands before a frame: sequence numbers begin at 1, so that 0 is no base."""
     pack, number = (base.pack, base.number) if base else (_NO_BASE, 0)
-    return _PIECE_START + struct.pack("<BBIII", list(What).index(what), depth, pack, number, length)
+    return _PIECE_START + struct.pack("<BHIII", list(What).index(what), version, pack, number, length)
 
 
 def scan(data: bytes) -> Iterator[tuple[int, Piece]]:
@@ -138,7 +138,7 @@ def scan(data: bytes) -> Iterator[tuple[int, Piece]]:
     end = _SKIPPABLE.size + skipped if skipped <= _MAX_PREAMBLE else data.find(_PIECE_START)
     number = 0
     while data.startswith(_PIECE_START, end) and end + _PIECE.size <= len(data):
-        _, _, what, depth, pack, base, length = _PIECE.unpack_from(data, end)
+        _, _, what, version, pack, base, length = _PIECE.unpack_from(data, end)
         offset = end + _PIECE.size
         frame = data[offset : offset + length]
         end = offset + length
@@ -150,7 +150,7 @@ def scan(data: bytes) -> Iterator[tuple[int, Piece]]:
                 size=declared_size(frame),
                 sha256="",
                 base=Ref(pack, base) if pack != _NO_BASE else None,
-                depth=depth,
+                version=version,
             )
         except (FrameError, IndexError):
             piece = None
@@ -160,15 +160,23 @@ def scan(data: bytes) -> Iterator[tuple[int, Piece]]:
 
 
 def write_index(pieces: Sequence[Piece]) -> bytes:
-    """The index as lines: offset, length, size, SHA-256, base, depth, what, kind, id (percent-encoded)."""
+    """The index as lines: offset, length, size, SHA-256, base, version, what, kind, id (percent-encoded)."""
     lines = [_FORMAT]
     for one in pieces:
         ident = quote(one.id, safe="")
         base = str(one.base) if one.base else "-"
-        lines.append(
-            f"{one.offset}\t{one.length}\t{one.size}\t{one.sha256}\t{base}\t{one.depth}\t{one.what}\t{one.kind or '-'}"
-            f"\t{ident or '%'}"
+        columns = (
+            one.offset,
+            one.length,
+            one.size,
+            one.sha256,
+            base,
+            one.version,
+            one.what,
+            one.kind or "-",
+            ident or "%",
         )
+        lines.append("\t".join(map(str, columns)))
     return "\n".join(lines).encode("ascii") + b"\n"
 
 
@@ -186,7 +194,7 @@ def read_index(text: bytes) -> tuple[Piece, ...]:
         columns = line.split("\t")
         if len(columns) != _COLUMNS:
             raise ValueError("a line of the index is malformed")
-        offset, length, size, digest, base, depth, what, kind, ident = columns
+        offset, length, size, digest, base, version, what, kind, ident = columns
         pieces.append(
             Piece(
                 what=What(what),
@@ -197,7 +205,7 @@ def read_index(text: bytes) -> tuple[Piece, ...]:
                 size=int(size),
                 sha256=digest,
                 base=None if base == "-" else Ref.parse(base),
-                depth=int(depth),
+                version=int(version),
             )
         )
     return tuple(pieces)

@@ -256,7 +256,7 @@ def _waste(vault: Vault, live: Sequence[SnapshotInfo], needed: frozenset[int]) -
         for ref in list(wanted):
             base = shelf.piece(ref).base
             while base is not None and base not in wanted:
-                if shelf.piece(base).depth == 0:
+                if shelf.piece(base).version == 0:
                     wanted.add(base)
                 base = shelf.piece(base).base
         used = sum(shelf.piece(ref).length for ref in wanted)

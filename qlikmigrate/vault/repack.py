@@ -20,7 +20,7 @@ from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import Mark, MovesName, Ref, sha256, write_ranges
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.press import Press, Pressed
-from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_DEPTH, PieceError
+from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_VERSIONS, PieceError, base_of
 from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.stream import PackStream
@@ -70,12 +70,12 @@ def check_repackable(vault: Vault) -> None:
 
 @define
 class _Version:
-    """One piece and how it is written anew. `before`: the version that it may build on."""
+    """One piece and how it is written anew. `before`: the version that it may build on; `number`: its own."""
 
     old: Ref
     piece: Piece
     before: Ref | None = None
-    depth: int = 0
+    number: int = 0
 
 
 @define
@@ -84,7 +84,6 @@ class _Repack:
     lock: Lock
     sink: Sink
     new: dict[Ref, Ref] = field(factory=dict)
-    depths: dict[Ref, int] = field(factory=dict)
 
     def run(self) -> Repacked:
         vault = self.vault
@@ -142,18 +141,12 @@ class _Repack:
         versions: list[_Version] = []
         seen: set[Ref] = set()
         for key in sorted(groups):
-            before: _Version | None = None
+            chain: list[_Version] = []
             for ref, piece in groups[key].items():
-                if ref in seen:
-                    continue
-                seen.add(ref)
-                version = _Version(ref, piece)
-                if before is not None:
-                    depth = before.depth + 1
-                    if depth <= MAX_DEPTH and depth * piece.size <= MAX_CHAIN_BYTES:
-                        version.before, version.depth = before.old, depth
-                versions.append(version)
-                before = version
+                if ref not in seen:
+                    seen.add(ref)
+                    chain.append(_numbered(ref, piece, chain))
+            versions += chain
         return versions
 
     def _dictionary(self, snapshots: Sequence[VaultSnapshot]) -> bytes | None:
@@ -197,9 +190,8 @@ class _Repack:
             frame, whole, base = Codec(dictionary).compress(text), True, None
         if whole and dictionary is not None:
             base = stream.dictionary(dictionary) if self.vault.encrypted else place
-        depth = 0 if whole else self.depths[self.new[version.before]] + 1 if version.before else 0
         piece = version.piece
-        ref = stream.add(
+        return stream.add(
             piece.what,
             frame,
             size=pressed.size,
@@ -207,10 +199,8 @@ class _Repack:
             kind=piece.kind,
             ident=piece.id,
             base=base,
-            depth=depth,
+            version=0 if whole else version.number,
         )
-        self.depths[ref] = depth
-        return ref
 
     @staticmethod
     def _check(pressed: Pressed, text: bytes, base: bytes | None, dictionary: bytes | None) -> None:
@@ -232,24 +222,19 @@ class _Repack:
         stream: PackStream,
     ) -> list[Ref]:
         """Manifests that speak of the new places, each built on the one before of the same tenant."""
-        last: dict[str, tuple[Ref, bytes]] = {}
+        chains: dict[str, list[tuple[_Version, bytes]]] = {}
         written: list[Ref] = []
         press = Press(dictionary)
         for snapshot in snapshots:
             text = write_manifest(moved(snapshot.manifested, self.new, places))
-            before = last.get(snapshot.info.tenant)
-            depth = self.depths[before[0]] + 1 if before else 0
-            fits = before is not None and depth <= MAX_DEPTH and depth * len(text) <= MAX_CHAIN_BYTES
-            base = before[1] if before and fits else None
+            chain = chains.setdefault(snapshot.info.tenant, [])
+            piece = evolve(self.vault.shelf.piece(snapshot.info.manifest), size=len(text))
+            version = _numbered(snapshot.info.manifest, piece, [one for one, _ in chain])
+            base = next((kept for one, kept in chain if one.old == version.before), None)
             ((_, pressed),) = press.run([(text, base)], _same)
-            old = snapshot.info.manifest
-            version = _Version(old, self.vault.shelf.piece(old), before=None)
-            if before is not None and fits:
-                # Manifests are not among the pieces that moved: this one is where it is.
-                version.before = before[0]
-                self.new[before[0]] = before[0]
             ref = self._add(stream, version, pressed, text, dictionary, places[0] if places else None)
-            last[snapshot.info.tenant] = (ref, text)
+            self.new[version.old] = ref
+            chain.append((version, text))
             written.append(ref)
         return written
 
@@ -261,6 +246,29 @@ class _Repack:
             refs = [manifest, *places, *(self.new[ref] for ref in snapshot.refs() if ref in self.new)]
             packs = frozenset(ref.pack for ref in refs) if vault.encrypted else vault.shelf.reach(refs)
             publish_again(vault, snapshot.info, manifest, packs)
+
+
+def _numbered(ref: Ref, piece: Piece, chain: Sequence[_Version]) -> _Version:
+    """The next version of a chain, with the one that it builds on."""
+    number = len(chain) % MAX_VERSIONS
+    if number == 0:
+        return _Version(ref, piece)
+    # Large ones build on what is soon read.
+    root = len(chain) - number
+    base = root + base_of(number)
+    while base > root and (_depth(base - root) + 1) * piece.size > MAX_CHAIN_BYTES:
+        base = root + base_of(base - root)
+    if piece.size > MAX_CHAIN_BYTES:
+        return _Version(ref, piece)
+    return _Version(ref, piece, chain[base].old, number)
+
+
+def _depth(number: int) -> int:
+    """How many versions are read before one of that number."""
+    depth = 0
+    while number:
+        number, depth = base_of(number), depth + 1
+    return depth
 
 
 def moved(one: Manifested, new: Mapping[Ref, Ref], dictionaries: tuple[Ref, ...]) -> Manifested:

@@ -16,14 +16,29 @@ from qlikmigrate.vault.pack import OpenPack, Piece, What, check_content, scan
 from qlikmigrate.vault.sealing import Opening
 from qlikmigrate.vault.store import ObjectMissingError, Store
 
+MAX_VERSIONS = 512
+"""After so many versions comes a whole one."""
 MAX_DEPTH = 24
-"""How many versions may have to be read before one."""
+"""How many versions may have to be read before one. With steps of eight the digits of any number below 512 in base
+eight add up to 21 at most."""
 MAX_CHAIN_BYTES = 4 * 1024 * 1024
 """And how many bytes of them, about, so that a large document is read in milliseconds, too."""
+_STEP = 8
 
 _KEPT_BYTES = 16 * 1024 * 1024
 _KEPT_PACK_BYTES = 64 * 1024 * 1024
 _HINT = "`verify` tells what is damaged"
+
+
+def base_of(version: int) -> int:
+    """Which version a version builds on: the one before it; each eighth on the one eight before, and so on.
+
+    So any of hundreds is read through few others, and one whole version is enough for all of them.
+    """
+    step = 1
+    while version % (step * _STEP) == 0:
+        step *= _STEP
+    return version - step
 
 
 class PieceError(ValueError):
@@ -129,6 +144,27 @@ class Shelf:
             except ValueError as error:
                 raise PieceError(ref.pack, str(error)) from None
 
+    def base_for(self, previous: Ref, size_bytes: int) -> tuple[Ref, int] | None:
+        """What the version after `previous` builds on, and its number; None: on nothing, it is to be whole.
+
+        Not always on the version before it: see `base_of`. `size_bytes`: about as large as the versions are.
+
+        Raises:
+            PieceError: one of them is missing or damaged.
+        """
+        line = [previous]
+        while (base := self.piece(line[-1]).base) is not None and self.piece(base).what is not What.DICTIONARY:
+            line.append(base)
+            if len(line) > MAX_DEPTH + 2:
+                raise PieceError(previous.pack, "it builds on too many versions")
+        version = self.piece(previous).version + 1
+        if version >= MAX_VERSIONS:
+            return None
+        for before, ref in zip(range(len(line) - 1, -1, -1), line, strict=True):
+            if self.piece(ref).version <= base_of(version) and (before + 1) * size_bytes <= MAX_CHAIN_BYTES:
+                return ref, version
+        return None
+
     def reach(self, refs: Iterable[Ref]) -> frozenset[int]:
         """The packs that these pieces lie in, and those of all that they build on.
 
@@ -189,7 +225,7 @@ class Shelf:
             try:
                 piece = self.piece(current)
             except PieceError:
-                if len(chain) == 0 or chain[-1][1].depth:
+                if len(chain) == 0 or chain[-1][1].version:
                     raise
                 # What stands alone can only have been made with a dictionary.
                 piece = Piece(what=What.DICTIONARY, offset=0, length=0, size=0, sha256="")

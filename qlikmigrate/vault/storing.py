@@ -36,7 +36,7 @@ from qlikmigrate.vault.known import Knowledge, KnownDocument, Table, flags_of, r
 from qlikmigrate.vault.name import Begun, Ref, write_ranges
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.press import Press, Pressed
-from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_DEPTH, PieceError
+from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ImmutableError
 from qlikmigrate.vault.stream import PackStream
 
@@ -51,7 +51,7 @@ _ROWS_MAX_BYTES = 8 * _ROWS_BYTES
 
 @frozen(kw_only=True)
 class _Work:
-    """A record to store: made in `record` when its turn comes. `base`: an earlier version, its place and depth."""
+    """A record to store: made in `record` when its turn comes. `base`: an earlier version; `version`: its number."""
 
     what: What
     kind: Kind
@@ -60,7 +60,7 @@ class _Work:
     slot: Slot | None = None
     base: Ref | None = None
     base_content: bytes | None = field(default=None, repr=False)
-    depth: int = 0
+    version: int = 0
 
 
 class Storing:
@@ -162,8 +162,9 @@ class Storing:
         size = len(text) if text is not None else slot.size if slot else 0
         if base is not None and not self._sealed:
             try:
-                depth = self._vault.shelf.piece(base).depth + 1
-                if depth <= MAX_DEPTH and depth * size <= MAX_CHAIN_BYTES:
+                found = self._vault.shelf.base_for(base, size)
+                if found is not None:
+                    base, version = found
                     content = self._vault.shelf.content(base)
                     return _Work(
                         what=what,
@@ -173,7 +174,7 @@ class Storing:
                         slot=slot,
                         base=base,
                         base_content=content,
-                        depth=depth,
+                        version=version,
                     )
             except PieceError:
                 pass  # what is damaged is not built upon
@@ -212,7 +213,7 @@ class Storing:
             kind=work.kind.value,
             ident=work.ident,
             base=base,
-            depth=0 if pressed.whole else work.depth,
+            version=0 if pressed.whole else work.version,
         )
         self._contents[pressed.sha256] = ref
         return ref

@@ -42,12 +42,12 @@ class PackStream:
         kind: str = "",
         ident: str = "",
         base: Ref | None = None,
-        depth: int = 0,
+        version: int = 0,
     ) -> Ref:
         """Store a piece; where it is to be found. `digest`, `size`: of its content."""
         if self._builder.size_bytes >= MAX_PACK_BYTES:
             self.flush()
-        return self._builder.add(what, frame, size=size, sha256=digest, kind=kind, id=ident, base=base, depth=depth)
+        return self._builder.add(what, frame, size=size, sha256=digest, kind=kind, id=ident, base=base, version=version)
 
     def dictionary(self, content: bytes) -> Ref:
         """The place of a dictionary in the pack that the next piece goes into: it is put there once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault import Vault
 from qlikmigrate.vault.name import CONFIG, Ref, read_ranges, write_ranges
 from qlikmigrate.vault.pack import What
-from qlikmigrate.vault.shelf import MAX_DEPTH
+from qlikmigrate.vault.shelf import MAX_DEPTH, MAX_VERSIONS, Shelf, base_of
 from qlikmigrate.vault.store import MemoryStore, Store
 
 
@@ -44,16 +45,45 @@ def test_only_what_is_new_is_stored(clock: ManualClock) -> None:
     town.back_up(vault)
     last = vault.shelf.pack(max(vault.shelf.packs)).pieces
     assert sorted(one.what for one in last) == [What.DOCUMENT, What.MANIFEST, What.ROWS]
-    assert all(one.depth for one in last)
+    assert all(one.version for one in last)
 
 
 def test_versions_are_bounded(clock: ManualClock) -> None:
     """However often one automation changes, no version builds on more than a bounded number of others."""
     vault = Vault.create(MemoryStore(), clock=clock)
-    states = nights(vault, 2 * MAX_DEPTH + 5, Town(automations=1), edits=1)
+    states = nights(vault, 75, Town(automations=1), edits=1)
     check(vault, states)
-    depths = [piece.depth for one in vault.shelf.packs for piece in vault.shelf.pack(one).pieces]
-    assert max(depths) == MAX_DEPTH
+    shelf = vault.shelf
+    refs = [Ref(one, number) for one in shelf.packs for number in range(len(shelf.pack(one).pieces))]
+    depths = Counter(_depth(shelf, ref) for ref in refs)
+    assert max(depths) <= 14
+    assert max(shelf.piece(ref).version for ref in refs) >= 70
+    assert max(_depth_of_number(number) for number in range(MAX_VERSIONS)) <= MAX_DEPTH
+
+
+def _depth(shelf: Shelf, ref: Ref) -> int:
+    depth = 0
+    while (base := shelf.piece(ref).base) is not None:
+        ref, depth = base, depth + 1
+    return depth
+
+
+def _depth_of_number(number: int) -> int:
+    return 0 if number == 0 else 1 + _depth_of_number(base_of(number))
+
+
+def test_large_documents_are_read_through_few_others(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The larger a document, the fewer versions it builds on; it stays a delta all the same."""
+    monkeypatch.setattr("qlikmigrate.vault.shelf.MAX_CHAIN_BYTES", 12_000)
+    vault = Vault.create(MemoryStore(), clock=clock)
+    town = Town(automations=1, seed=3)
+    states = nights(vault, 20, town, edits=1)
+    check(vault, states)
+    shelf = vault.shelf
+    pieces = {Ref(one, number): piece for one in shelf.packs for number, piece in enumerate(shelf.pack(one).pieces)}
+    documents = [ref for ref, piece in pieces.items() if piece.what is What.DOCUMENT and piece.kind == "automation"]
+    assert all(_depth(shelf, ref) * pieces[ref].size <= 12_000 for ref in documents)
+    assert sum(1 for ref in documents if pieces[ref].version == 0) == 1
 
 
 def test_deletion_and_return(clock: ManualClock) -> None:
