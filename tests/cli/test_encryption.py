@@ -105,7 +105,9 @@ def test_every_command_that_opens_an_archive_takes_keys() -> None:
     opening = {
         name
         for name, module in COMMANDS.items()
-        if re.search(r"open_snapshot|opener_for|carry_out|find_source|open_vault", (package / f"{module}.py").read_text())
+        if re.search(
+            r"open_snapshot|opener_for|carry_out|find_source|open_vault", (package / f"{module}.py").read_text()
+        )
     }
     # `callers` and `status` need no archive; the one of `clone` is its own.
     assert opening - {"callers", "status", "clone"} == taking
