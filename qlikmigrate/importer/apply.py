@@ -163,7 +163,7 @@ class _Run:
         creates = [one for one in self._actions.values() if one.verb is Verb.CREATE]
         for number, action in enumerate(creates, start=1):
             steps = [step for step in action.steps if step in _FIRST_STEPS]
-            if Step.SHELL in action.steps:
+            if Step.SHELL in action.steps and Step.DISABLE in action.steps:
                 steps.append(Step.DISABLE)
             await self._take(action, steps)
             self._sink(Progress(phase="create", done=number, total=len(creates), subject=action.name))

@@ -369,6 +369,10 @@ class _Planner:
         if action.armed:
             steps = [Step.SHELL, Step.DISABLE]
             steps += [Step.CHANGE_OWNER, Step.PUT] if binds_last else [Step.PUT]
+        elif given.options.drill:
+            # Marked as the run's until it is complete: what a lost create has made must be removed as well.
+            steps = [Step.SHELL, Step.CHANGE_OWNER, Step.PUT] if binds_last else [Step.SHELL, Step.PUT]
+            steps += [Step.DISABLE] if off else []
         else:
             steps = [Step.CREATE]
             if binds_last:

@@ -643,6 +643,31 @@ def test_a_kill_is_undone_by_rollback(make_stage: Callable[..., Stage], writes: 
     assert not tenant.armed_while_enabled
 
 
+@pytest.mark.parametrize("number", [1, 30, 50, 71])
+def test_a_create_without_an_answer_is_undone(make_stage: Callable[..., Stage], number: int) -> None:
+    """kill -9 when the tenant has created and not answered, an armed one or a manual one: it is known as ours."""
+    stage = make_stage()
+    fill(stage)
+    occupy(stage)
+    many(stage)
+    stage.backup()
+    stage.write_config()
+    tenant, run = stage.target.tenant, stage.folder / "run"
+    before = picture(tenant)
+    tenant.faults.append(Fault(effect=Delay(60), method="POST", path="*/automations", nth=number))
+    process = subprocess.Popen(command(stage, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ends = time.monotonic() + 60
+    while sum(one.path.endswith("/automations") for one in tenant.writes) < number:
+        assert process.poll() is None
+        assert time.monotonic() < ends
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(tenant.automations) == 6 + number
+    assert stage.cli("rollback", run, "--yes").code == 0
+    assert picture(tenant) == before
+
+
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (None, 21)])
 def test_a_drill_that_is_stopped_cleans_up(
     make_stage: Callable[..., Stage], stop: signal.Signals | None, code: int
