@@ -17,6 +17,8 @@ from stage import DAILY, EVERY_HOUR, bound_block, call_block, text_block
 from timeline import NAMES, START, SURROUNDINGS, Timeline, automation, real_history
 
 from qlikmigrate.cli.log import archives_in
+from qlikmigrate.cli.output import Output
+from qlikmigrate.cli.session import Session
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.model.difference import Change, Subject
 from qlikmigrate.model.history import (
@@ -36,6 +38,8 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Note, Scope, Selection
 from qlikmigrate.model.snapshot import Snapshot
 
+SESSION = Session(command="log", output=Output())
+
 
 @pytest.fixture
 def timeline(tmp_path: Path) -> Timeline:
@@ -46,7 +50,7 @@ def timeline(tmp_path: Path) -> Timeline:
 def entries(timeline: Timeline, ident: str = "a1", *, content_key: ContentKey | None = None) -> list[Entry]:
     """The history, read with one archive open at a time."""
     with ExitStack() as stack:
-        return list(history(archives_in(timeline.folder, stack), ident, content_key=content_key))
+        return list(history(archives_in(SESSION, timeline.folder, stack), ident, content_key=content_key))
 
 
 def told(found: list[Entry]) -> list[tuple[str, int, int]]:
@@ -64,7 +68,7 @@ def told(found: list[Entry]) -> list[tuple[str, int, int]]:
 def find(timeline: Timeline, wanted: str) -> str:
     """The id that is meant."""
     with ExitStack() as stack:
-        return find_in_history(lambda: archives_in(timeline.folder, stack), wanted)
+        return find_in_history(lambda: archives_in(SESSION, timeline.folder, stack), wanted)
 
 
 def test_versions(timeline: Timeline) -> None:
@@ -260,7 +264,7 @@ class Counting:
     def __call__(self) -> Iterator[Labelled]:
         counting = self
         with ExitStack() as stack:
-            for label, snapshot in archives_in(self.timeline.folder, stack):
+            for label, snapshot in archives_in(SESSION, self.timeline.folder, stack):
 
                 class Watched:
                     """One of them."""
