@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
@@ -56,12 +56,19 @@ class Tenant:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
+    def _ask(self, line: str) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._read()
+
     def seen(self) -> list[tuple[str, str]]:
         """Method and target of every request since the last time."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return [(method, target) for method, target in self._read()]
+        return [(method, target) for method, target in self._ask("")]
+
+    def edit(self, count: int) -> list[str]:
+        """Let somebody edit as many automations; their ids."""
+        return list(self._ask(str(count)))
 
     def endpoint(self) -> Endpoint:
         """How the exporter is told of it."""
@@ -96,12 +103,16 @@ def tenant(automations: int, size_bytes: int, *options: str) -> Iterator[Tenant]
             process.stdin.close()
 
 
-def back_up(served: Tenant, folder: Path) -> tuple[dict[str, Any], int]:
-    """Run the command as a user would; its summary line, and its peak memory in bytes."""
+def back_up(served: Tenant, folder: Path, into: Sequence[str] = ()) -> tuple[dict[str, Any], int]:
+    """Run the command as a user would; its summary line, and its peak memory in bytes.
+
+    `into`: the words that say where to; an archive without.
+    """
     config = folder / "tenants.toml"
     config.write_text(served.tenants_file())
     config.chmod(0o600)
-    command = [sys.executable, "-m", "qlikmigrate", "backup", "bench", "-o", str(folder / "bench.qma"), "--force"]
+    into = into or ("-o", str(folder / "bench.qma"), "--force")
+    command = [sys.executable, "-m", "qlikmigrate", "backup", "bench", *into]
     command += ["--config", str(config), "--json", "--no-progress"]
     measured = subprocess.run([sys.executable, "-c", _PEAK, *command], stdout=subprocess.PIPE, check=True)
     code, peak, text = json.loads(measured.stdout)

@@ -3,7 +3,8 @@
     python scripts/bench_tenant.py AUTOMATIONS SIZE_BYTES [--stored] [--delay-ms MS]
 
 Prints one JSON line: where it is, an OAuth client, and how many rows each list holds. Then each line read from stdin is
-answered by one JSON line with the requests seen since the last; the end of stdin is its own end.
+answered by one JSON line: an empty one with the requests seen since the last, a number with the ids of as many
+automations, which somebody has edited meanwhile. The end of stdin is its own end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import argparse
 import json
 import sys
 from urllib.parse import quote, urlencode
+
+from bench_history import Editor
 
 from qlikmigrate.kernel.message import Request
 from qlikmigrate.sandbox import CloudTenant, Delay, Fault, Server, seed_source
@@ -41,6 +44,15 @@ def _fill(tenant: CloudTenant, count: int, size_bytes: int, *, stored: bool) -> 
     else:
         tenant.add_synthetic(missing, size_bytes, owners=users, spaces=("", *spaces))
     return company.users["lena"]
+
+
+def _edit(tenant: CloudTenant, count: int, editor: Editor) -> list[str]:
+    """Change a few blocks of `count` automations, chosen at even distances; their ids."""
+    ids = sorted(tenant.automations)
+    chosen = ids[:: max(1, len(ids) // count)][:count]
+    for ident in chosen:
+        tenant.replace_workspace(ident, editor.edit(tenant.automations[ident])["workspace"])
+    return chosen
 
 
 def _rows(tenant: CloudTenant, key: str, path: str) -> list[dict[str, object]]:
@@ -83,7 +95,11 @@ def main() -> int:
                 "members": members,
             }
         )
-        for _ in sys.stdin:
+        editor = Editor(0)
+        for line in sys.stdin:
+            if line.strip():
+                _tell(_edit(tenant, int(line), editor))
+                continue
             seen, tenant.seen[:] = tenant.seen[:], []
             targets = [f"{one.path}?{urlencode(one.query)}" if one.query else one.path for one in seen]
             _tell([[one.method, target] for one, target in zip(seen, targets, strict=True)])
