@@ -43,15 +43,17 @@ class KnownDocument:
 class Knowledge:
     """Everything known. Keys are hashes under `key`, or plain where it is empty.
 
-    `identity`: whose readings these are. `rows`, `dictionaries`, `manifest`: what new versions may build on; only where
-    the vault can be read.
+    `snapshot`: the one that it is known from. `identity`: whose readings these are, as a key. `last_good`: the
+    snapshots of which one holds the last good version of an object that could not be read. `rows`, `dictionaries`,
+    `manifest`: what new versions may build on; only where the vault can be read.
     """
 
     key: bytes = b""
-    identity: str = ""
+    snapshot: str = ""
+    identity: bytes = b""
     documents: dict[bytes, KnownDocument] = field(factory=dict)
     contents: dict[bytes, Ref] = field(factory=dict)
-    last_good: dict[bytes, str] = field(factory=dict)
+    last_good: dict[bytes, tuple[str, ...]] = field(factory=dict)
     rows: dict[tuple[Kind, str], RowsLine] = field(factory=dict)
     dictionaries: tuple[Ref, ...] = ()
     manifest: Ref | None = None
@@ -64,10 +66,14 @@ class Knowledge:
         """Where content of that SHA-256 (hex) lies."""
         return self.contents.get(self.hide(bytes.fromhex(sha256)))
 
-    def last_snapshot(self, kind: Kind, ident: str) -> str:
-        """The snapshot with the last good version of an object; empty where none is known."""
+    def last_snapshots(self, kind: Kind, ident: str) -> tuple[str, ...]:
+        """The snapshots of which one holds the last good version of an object; empty where none is known."""
         known = self.document(kind, ident)
-        return known.snapshot if known else self.last_good.get(self.named(kind, ident), "")
+        return (known.snapshot,) if known else self.last_good.get(self.named(kind, ident), ())
+
+    def is_of(self, identity: str) -> bool:
+        """Whether these are the readings of that user."""
+        return self.identity == self.hide(identity.encode())
 
     def named(self, kind: Kind, ident: str) -> bytes:
         """An object's key."""
@@ -88,7 +94,7 @@ class Knowledge:
             if one.ref.pack in packs and (one.run is None or one.run[0].pack in packs):
                 found.documents[key] = one
             else:
-                found.last_good[key] = one.snapshot
+                found.last_good[key] = (one.snapshot,)
         found.contents = {key: ref for key, ref in self.contents.items() if ref.pack in packs}
         found.rows = {
             key: one
@@ -120,7 +126,8 @@ class Knowledge:
         """
         shelf = snapshot.shelf
         found = cls(
-            identity=snapshot.manifest.identity,
+            snapshot=snapshot.info.id,
+            identity=snapshot.manifest.identity.encode(),
             dictionaries=snapshot.manifested.dictionaries,
             manifest=snapshot.info.manifest,
         )
@@ -141,7 +148,8 @@ class Knowledge:
                 ),
             )
         for good in snapshot.last_good:
-            found.last_good[_name(good.kind, good.id)] = good.snapshot
+            name = _name(good.kind, good.id)
+            found.last_good[name] = (*found.last_good.get(name, ()), good.snapshot)
         for ref in snapshot.refs():
             found.contents[bytes.fromhex(shelf.piece(ref).sha256)] = ref
         return found
@@ -192,21 +200,25 @@ class Table:
             value = orjson.loads(self.path.read_bytes())
             if (value["format"], value["vault"], value["tenant"]) != (_FORMAT, self.vault, self.tenant):
                 return found
+            # One that was made with another key tells nothing, and must not seem to.
+            if value["key"] != found.hide(_FORMAT.encode()).hex():
+                return found
             told = {int(seq): sha for seq, sha in value["packs"].items()}
             there = {seq for seq, sha in told.items() if packs.get(seq, sha) == sha}
-            found.identity = str(value["identity"])
+            found.snapshot = str(value["snapshot"])
+            found.identity = bytes.fromhex(value["identity"])
             for key, columns in value["documents"].items():
                 known = _known(columns, found.key, key)
                 if known.ref.pack in there and (known.run is None or known.run[0].pack in there):
                     found.documents[bytes.fromhex(key)] = known
                 else:
-                    found.last_good[bytes.fromhex(key)] = known.snapshot
+                    found.last_good[bytes.fromhex(key)] = (known.snapshot,)
             for key, text in value["contents"].items():
                 ref = Ref.parse(text)
                 if ref.pack in there:
                     found.contents[bytes.fromhex(key)] = ref
-            for key, snapshot in value["last_good"].items():
-                found.last_good[bytes.fromhex(key)] = str(snapshot)
+            for key, snapshots in value["last_good"].items():
+                found.last_good[bytes.fromhex(key)] = tuple(map(str, snapshots))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Knowledge(key=found.key)
         return found
@@ -224,13 +236,15 @@ class Table:
             "format": _FORMAT,
             "vault": self.vault,
             "tenant": self.tenant,
-            "identity": knowledge.identity,
+            "key": knowledge.hide(_FORMAT.encode()).hex(),
+            "snapshot": knowledge.snapshot,
+            "identity": knowledge.identity.hex(),
             "packs": {str(seq): packs[seq] for seq in used if seq in packs},
             "documents": {
                 key.hex(): _columns(one, knowledge.key, key.hex()) for key, one in knowledge.documents.items()
             },
             "contents": {key.hex(): str(ref) for key, ref in knowledge.contents.items()},
-            "last_good": {key.hex(): snapshot for key, snapshot in knowledge.last_good.items()},
+            "last_good": {key.hex(): snapshots for key, snapshots in knowledge.last_good.items()},
         }
         private_folder(self.folder)
         write_atomic(self.path, orjson.dumps(value))

@@ -137,14 +137,15 @@ def prune(vault: Vault, lock: Lock, plan: PrunePlan, *, margin: timedelta = MARG
         delete(mark)
     for info in (*plan.erased, *plan.replaced):
         delete(info.name)
+    # Before the packs: what speaks of packs that are gone could speak of others one day.
+    for moves in plan.moves:
+        delete(moves)
     total = len(plan.deleted)
     for done, sequence in enumerate(plan.deleted, 1):
         delete(vault.shelf.packs[sequence][0])
         sink(Progress(phase="delete packs", done=done, total=total))
     vault.refresh()
     _sweep(vault, lock, now - margin)
-    for moves in plan.moves:
-        delete(moves)
     repacked = None
     if plan.repacks and vault.readable and (vault.sealing is not None or not vault.encrypted):
         repacked = repack(vault, lock, sink=sink)
@@ -267,16 +268,20 @@ def _waste(vault: Vault, live: Sequence[SnapshotInfo], needed: frozenset[int]) -
 
 
 def _sweep(vault: Vault, lock: Lock, before: datetime) -> None:
-    """Tombstones and marks that nothing is left of. One whose manifest may still be found in a pack stays: otherwise
-    a repair would take it for a snapshot that lost its head."""
+    """Tombstones and marks that nothing is left of.
+
+    A tombstone whose manifest may still be found in a pack stays: otherwise a repair would take it for a snapshot that
+    lost its head. The mark of the highest number that was ever given away stays, so that none is given away twice.
+    """
     packs = vault.shelf.packs
     heads = {one.id for one in (*vault.catalog.gone, *vault.catalog.snapshots, *vault.catalog.older)}
     for tombstone in vault.catalog.tombstones:
         if tombstone.id not in heads and tombstone.pack not in packs:
             lock.check()
             vault.store.delete(str(tombstone))
+    highest = max((*packs, *(mark.pack for mark in vault.catalog.marks)), default=0)
     for mark in vault.catalog.marks:
-        if mark.pack not in packs:
+        if mark.pack not in packs and mark.pack != highest:
             lock.check()
             vault.store.delete(str(mark))
     for begun in vault.catalog.begun:

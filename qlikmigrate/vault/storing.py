@@ -123,11 +123,14 @@ class Storing:
     # Pieces
 
     def _check_base(self) -> None:
-        """What is taken over must still be there: the vault may have been tidied since it was looked up."""
-        marked = self._vault.catalog.marked
+        """What is taken over must still be there: the vault may have been tidied since it was looked up.
+
+        Of all else that is known only what is there serves from now on.
+        """
+        sound = self._vault.shelf.packs.keys() - self._vault.catalog.marked
+        self._known = self._known.only(sound)
         for one in self._writer.reused.values():
-            wanted = {one.ref.pack} | ({one.run[0].pack} if one.run else set())
-            if any(pack not in self._vault.shelf.packs or pack in marked for pack in wanted):
+            if not {one.ref.pack} | ({one.run[0].pack} if one.run else set()) <= sound:
                 from qlikmigrate.kernel.error import LockedError
 
                 raise LockedError(
@@ -291,18 +294,19 @@ class Storing:
         return lines
 
     def _last_good(self) -> tuple[tuple[LastGood, ...], tuple[str, ...]]:
-        """What could not be read now, and the snapshots that hold it: retention leaves those alone."""
+        """What could not be read now, and the snapshots that hold it: retention leaves those alone.
+
+        What is known may be older than the last snapshot: a host that cannot look into packs knows its own ones only.
+        Then that one may hold it as well, or any that it relied on.
+        """
+        before = newest(self._vault.catalog.snapshots, self._writer.tenant)
+        others = () if before is None or before.id == self._known.snapshot else (before.id, *before.needs)
+        live = {one.id for one in self._vault.catalog.snapshots}
         lines = []
-        needs: set[str] = set()
         for note in (*self._manifest.unreadable, *self._manifest.missing):
-            snapshot = self._known.last_snapshot(note.kind, note.id)
-            if snapshot:
-                lines.append(LastGood(kind=note.kind, id=note.id, snapshot=snapshot))
-                needs.add(snapshot)
-            elif before := newest(self._vault.catalog.snapshots, self._writer.tenant):
-                # A host that knows nothing yet: whatever the last snapshot relied on, and that itself.
-                needs |= {before.id, *before.needs}
-        return tuple(lines), tuple(sorted(needs))
+            holders = {*self._known.last_snapshots(note.kind, note.id), *others} & live
+            lines += [LastGood(kind=note.kind, id=note.id, snapshot=one) for one in sorted(holders)]
+        return tuple(lines), tuple(sorted({one.snapshot for one in lines}))
 
     # The end
 
@@ -337,10 +341,12 @@ class Storing:
 
     def _keep_table(self, manifested: Manifested) -> None:
         """What the next backup of an encrypted vault goes by."""
-        if not self._sealed:
+        if not self._sealed or self._manifest.selection is not None:
+            # A selection is no state of the tenant that the next backup could go by.
             return
         known = self._known
-        table = Knowledge(key=known.key, identity=self._writer.identity)
+        identity = known.hide(self._writer.identity.encode())
+        table = Knowledge(key=known.key, snapshot=self._id, identity=identity)
         for line in manifested.documents:
             row = self._rows.get((line.kind, line.id), b"")
             table.learn(
@@ -354,7 +360,8 @@ class Storing:
                 ),
             )
         for good in manifested.last_good:
-            table.last_good[known.named(good.kind, good.id)] = good.snapshot
+            name = known.named(good.kind, good.id)
+            table.last_good[name] = (*table.last_good.get(name, ()), good.snapshot)
         present = {ref for line in manifested.documents for ref in (line.ref, *((line.run[0],) if line.run else ()))}
         present |= {line.ref for line in manifested.rows} | {line.run for line in manifested.rows if line.run}
         table.contents = {key: ref for key, ref in known.contents.items() if ref in present}

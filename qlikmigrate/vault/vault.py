@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -122,8 +123,13 @@ class Vault:
         return Shelf(self.store, self.id, self.opening if self.encrypted else None)
 
     def snapshots(self, tenant: str = "") -> list[SnapshotInfo]:
-        """Live snapshots, oldest first. `tenant`: tag, id, name or host."""
-        return list(self.catalog.of(tenant))
+        """Live snapshots, oldest first. `tenant`: tag or id; where the vault is not encrypted also name or host."""
+        return list(self.catalog.of(self._meant(tenant)))
+
+    def _meant(self, tenant: str) -> str:
+        """The tag of the tenant of that id, if the vault has one; else what was given."""
+        tag = self.tag(tenant)
+        return tag if any(one.tenant == tag for one in self.catalog.snapshots) else tenant
 
     def find(self, when: str, *, tenant: str = "", allow_incomplete: bool = False) -> SnapshotInfo:
         """The snapshot that WHEN means; see `Catalog.find`."""
@@ -131,7 +137,7 @@ class Vault:
             when,
             location=self.store.location,
             now=self.clock.now(),
-            tenant=tenant,
+            tenant=self._meant(tenant),
             allow_incomplete=allow_incomplete,
         )
 
@@ -204,9 +210,8 @@ class Vault:
             if name is None or sha256(data) != name.sha256:
                 continue
             with contextlib.suppress(ValueError):
-                new = read_moves(data)
-                found = {old: new.get(last, last) for old, last in found.items()} | new
-        return found
+                found |= read_moves(data)
+        return {old: _followed(found, new) for old, new in found.items()}
 
     def next_sequence(self) -> int:
         """The number of the next pack: none that any pack or head has ever had."""
@@ -267,6 +272,13 @@ class Vault:
             if sha256(data) == name.sha256:
                 found.append((name.id, self.opening.open(data) if self.encrypted and self.opening else data))
         return found
+
+
+def _followed(moves: Mapping[Ref, Ref], place: Ref) -> Ref:
+    """Where a piece lies after all repacks: each writes into packs of higher numbers."""
+    while (further := moves.get(place)) is not None and further.pack > place.pack:
+        place = further
+    return place
 
 
 def _store(place: str | os.PathLike[str] | Store) -> Store:

@@ -117,7 +117,7 @@ class VaultWriter:
     def known(self, kind: Kind, ident: str) -> Reading | None:
         """The reading behind the document that the newest snapshot holds."""
         known = self.knowledge.document(kind, ident)
-        return known.reading if known and self.identity == self.knowledge.identity else None
+        return known.reading if known and self.knowledge.is_of(self.identity) else None
 
     def remember(self, kind: Kind, ident: str, reading: Reading) -> None:
         """The document that was added was read like this."""
