@@ -44,7 +44,12 @@ class PackStream:
         base: Ref | None = None,
         version: int = 0,
     ) -> Ref:
-        """Store a piece; where it is to be found. `digest`, `size`: of its content."""
+        """Store a piece; where it is to be found. `digest`, `size`: of its content.
+
+        Raises:
+            LockedError: as `flush`.
+        """
+        self._lock.keep()
         if self._builder.size_bytes >= MAX_PACK_BYTES:
             self.flush()
         return self._builder.add(what, frame, size=size, sha256=digest, kind=kind, id=ident, base=base, version=version)
