@@ -101,7 +101,8 @@ def back_up_into(
 
     options = evolve(_options(session, tenant, chosen, with_calls=with_calls), full=full)
     place = Path(location)
-    with vault.writer(spool_folder=place if place.is_dir() else None) as writer:
+    folder = place if place.is_dir() else None
+    with vault.writer(spool_folder=folder, sink=session.output, watch=session.watch) as writer:
 
         async def work() -> Manifest:
             async with session.connect(tenant, Access.READ) as client:

@@ -23,7 +23,7 @@ from attrs import evolve, frozen
 
 from qlikmigrate.kernel.clock import Clock, SystemClock, rfc3339
 from qlikmigrate.kernel.error import LockedError, QlikmigrateError
-from qlikmigrate.kernel.event import Log, Sink, discard
+from qlikmigrate.kernel.event import Log, Progress, Sink, discard
 from qlikmigrate.vault.pulse import Pulse, beats, forget
 from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
 
@@ -169,6 +169,7 @@ def _win(
         if not told:
             sink(Log(message=f"waiting for {_shown(other.holder)}, who writes to {store.location}"))
             told = True
+        sink(Progress(phase=f"wait for {_shown(other.holder)}", done=round(wait_s - left), total=round(wait_s)))
         clock.pause(min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
