@@ -102,8 +102,8 @@ def back_up_into(
     options = evolve(_options(session, tenant, chosen, with_calls=with_calls), full=full)
     place = Path(location)
     # What is plain never comes near an encrypted vault: its folder may be another machine's.
-    beside = place.is_dir() and not vault.encrypted
-    with vault.writer(spool_folder=place if beside else None) as writer:
+    beside = place if place.is_dir() and not vault.encrypted else None
+    with vault.writer(spool_folder=beside, sink=session.output, watch=session.watch) as writer:
 
         async def work() -> Manifest:
             async with session.connect(tenant, Access.READ) as client:

@@ -37,7 +37,7 @@ def import_command(
             session.closing.append(f"would take {captured} automations into {vault}")
             return
         opened = open_or_make(session, vault, recipients, init=init)
-        with opened.writer() as writer:
+        with opened.writer(sink=session.output, watch=session.watch) as writer:
             copy_snapshot(snapshot, writer)
         assert writer.info is not None
         session.report.update(snapshot_report(snapshot.manifest, f"{vault}@{writer.info.id}"))

@@ -64,7 +64,7 @@ def prune_command(
     rest = _length(Period.parse(margin))
     opened = open_vault(session, vault, recipients, writes=True)
     refuse_immutable(opened)
-    plan = plan_prune(opened, policy, tenant=session.tenant, margin=rest, sink=session.output)
+    plan = plan_prune(opened, policy, tenant=session.tenant, margin=rest, sink=session.sink)
     counts = decision_counts(plan.decisions)
     _tell(session, opened, policy, plan)
     session.report["counts"] = {"snapshots": counts}
@@ -72,7 +72,7 @@ def prune_command(
         session.closing.append(f"would remove {counts['removed']} of {counts['listed']} snapshots; nothing was changed")
         return
     confirm(session, f"Remove {counts['removed']} of {counts['listed']} snapshots?")
-    with opened.lock() as lock:
+    with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = prune(opened, lock, plan, margin=rest, sink=session.output)
     session.closing.append(f"removed {len(done.plan.removed)} of {counts['listed']} snapshots, {counts['kept']} stay")
     if done.repacked is not None:
@@ -122,7 +122,7 @@ def _undelete(session: Session, vault: Vault, wanted: str, *, dry_run: bool) -> 
                 row, text = snapshot_row(info)
                 session.output.item(row, text)
         return
-    with vault.lock() as lock:
+    with vault.lock(sink=session.output, watch=session.watch) as lock:
         found = undelete(vault, lock, wanted)
     row, text = snapshot_row(found)
     session.output.item(row, text)

@@ -34,7 +34,7 @@ def repair_command(session: Session, vault: str, dry_run: bool, recipients: tupl
     opened, written = open_for_repair(open_store(vault), sealing=sealer_of(session, recipients), clock=session.clock)
     give_keys(session, opened)
     session.report["vault"] = vault
-    with opened.lock() as lock:
+    with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = repair(opened, lock, sink=session.output)
     names = {info.id: info for info in opened.snapshots()}
     for snapshot_id, notes in done.lost.items():
@@ -94,7 +94,7 @@ def repack_command(session: Session, vault: str, dry_run: bool, recipients: tupl
             f"{many} snapshots in {len(opened.shelf.packs)} packs ({kibibytes(size)}) would be written anew"
         )
         return
-    with opened.lock() as lock:
+    with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = repack(opened, lock, sink=session.output)
     session.report["counts"] = {
         "snapshots": {"written": done.snapshots},

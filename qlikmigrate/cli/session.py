@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qlikmigrate.archive import Opener
     from qlikmigrate.config.key_source import KeySource
     from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.kernel.event import Event
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Session:
     closing: list[str] = field(factory=list)
     requests: Counter[str] = field(factory=Counter)
     _opener: Opener | None = None
+    _stopped: list[str] = field(factory=list)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -96,24 +98,50 @@ class Session:
             finally:
                 self.requests.update(client.counts.as_json())
 
+    def watch(self) -> None:
+        """Asked now and then by work that has no event loop, or keeps it waiting: may it go on?
+
+        Raises:
+            InterruptedRunError: SIGINT or SIGTERM came.
+            BudgetSpentError: `--time-budget` ran out.
+        """
+        if "signal" in self._stopped:
+            raise InterruptedRunError("interrupted")
+        if self._stopped or (self.time_budget_s is not None and self._left_s() <= 0):
+            raise BudgetSpentError("the time budget is spent")
+
+    def sink(self, event: Event) -> None:
+        """Takes what long work without an event loop tells, and stops it in time.
+
+        Raises:
+            BudgetSpentError, InterruptedRunError: as `watch`.
+        """
+        self.watch()
+        self.output(event)
+
+    def _left_s(self) -> float:
+        assert self.time_budget_s is not None
+        return self.time_budget_s - (time.monotonic() - self.started)
+
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
         task = asyncio.ensure_future(work())
-        stopped: list[str] = []
+        loop = asyncio.get_running_loop()
 
         def stop(why: str) -> None:
-            stopped.append(why)
-            task.cancel()
+            self._stopped.append(why)
+            # A signal may come when the loop has just ended.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
 
-        loop = asyncio.get_running_loop()
         for number in _signals():
-            loop.add_signal_handler(number, stop, "signal")
+            # The loop's own handlers would wait for whatever keeps the loop waiting: `watch` has to know at once.
+            signal.signal(number, lambda *_: stop("signal"))
         if self.time_budget_s is not None:
-            left = self.time_budget_s - (time.monotonic() - self.started)
-            loop.call_later(max(left, 0.0), stop, "budget")
+            loop.call_later(max(self._left_s(), 0.0), stop, "budget")
         try:
             return await task
         except asyncio.CancelledError:
-            if "signal" in stopped or not stopped:
+            if "signal" in self._stopped or not self._stopped:
                 raise InterruptedRunError("interrupted") from None
             raise BudgetSpentError("the time budget is spent") from None
 

@@ -48,7 +48,7 @@ def _verify_vault(session: Session, location: str, level: str | None, days: int 
     wanted = Level[level.upper()] if level else Level.CONTENT if vault.readable else Level.HASH
     now = session.clock.now()
     share = Share.of_day(now, days) if days else None
-    found = verify_vault(vault, wanted, share=share, sink=session.output)
+    found = verify_vault(vault, wanted, share=share, sink=session.sink)
     tell_damages(session, vault, found)
     if wanted >= Level.HASH and not try_to_file_check(vault, found, now):
         session.output.say(f"what was found sound could not be filed in {location}", level="warning")

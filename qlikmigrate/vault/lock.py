@@ -1,7 +1,8 @@
 """One writer at a time in a vault, by objects that are only ever created: who creates the next epoch holds the lock.
 
-A lock ends when it is given back, or by its age. Whoever wakes up late finds a newer epoch, and does no harm as long as
-it looks (`check`) before each step that could do any. Readers need no lock.
+A lock ends when it is given back, by its age, or with its holder where that can be told: on the machine where he ran.
+Whoever wakes up late finds a newer epoch, and does no harm as long as it looks (`check`) before each step that could do
+any. Readers need no lock.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import platform
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -21,9 +23,11 @@ from attrs import evolve, frozen
 
 from qlikmigrate.kernel.clock import Clock, SystemClock, rfc3339
 from qlikmigrate.kernel.error import LockedError, QlikmigrateError
-from qlikmigrate.kernel.event import Log, Sink, discard
+from qlikmigrate.kernel.event import Log, Progress, Sink, discard
+from qlikmigrate.vault.pulse import Pulse, beats, forget
 from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
 
+# A pack may take some minutes to arrive, with all its tries, and within half of this the lock was renewed.
 LEASE_S = 900.0
 # One that says more than this is damaged.
 _LONGEST_LEASE_S = 7 * 86_400.0
@@ -38,11 +42,15 @@ _SHOWN_CHARS = 100
 
 @frozen(kw_only=True)
 class Claim:
-    """What a lock object says. `token`: random, so that two of the same holder are not taken for one."""
+    """What a lock object says. `token`: random, so that two of the same holder are not taken for one.
+
+    `taken_at`: when it was taken or last renewed; `since`: when it was taken.
+    """
 
     holder: str
     token: str
     taken_at: datetime
+    since: datetime
     lease_s: float
 
     def has_ended(self, now: datetime) -> bool:
@@ -51,16 +59,18 @@ class Claim:
 
     def dump(self) -> bytes:
         """As it is stored."""
-        taken = rfc3339(self.taken_at)
-        return orjson.dumps({"holder": self.holder, "taken_at": taken, "lease_s": self.lease_s, "token": self.token})
+        times = {"taken_at": rfc3339(self.taken_at), "since": rfc3339(self.since)}
+        return orjson.dumps({"holder": self.holder, **times, "lease_s": self.lease_s, "token": self.token})
 
 
 def _load(data: bytes) -> Claim | None:
     try:
         form = orjson.loads(data)
-        taken, lease_s = datetime.fromisoformat(form["taken_at"]).astimezone(UTC), float(form["lease_s"])
-        claim = Claim(holder=str(form["holder"]), token=str(form["token"]), taken_at=taken, lease_s=lease_s)
-    except (ValueError, KeyError, TypeError, OverflowError):
+        times = (form["taken_at"], form.get("since", form["taken_at"]))
+        taken, since = (datetime.fromisoformat(one).astimezone(UTC) for one in times)
+        holder, token, lease_s = str(form["holder"]), str(form["token"]), float(form["lease_s"])
+        claim = Claim(holder=holder, token=token, taken_at=taken, since=since, lease_s=lease_s)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     return claim if 0 < lease_s <= _LONGEST_LEASE_S else None
 
@@ -103,35 +113,63 @@ def acquire(
     wait_s: float = 60.0,
     lease_s: float = LEASE_S,
     sink: Sink = discard,
+    watch: Callable[[], None] = lambda: None,
 ) -> Lock:
     """The lock of the vault in `store`, held. Where another holds it, this waits up to `wait_s`.
+
+    `watch` is asked again and again, while this waits and while the lock is held: what it raises stops the work.
 
     Raises:
         LockedError: the other still holds it.
     """
     clock = clock or SystemClock()
-    claim = Claim(holder=holder or name_holder(), token=secrets.token_hex(16), taken_at=clock.now(), lease_s=lease_s)
+    now, token = clock.now(), secrets.token_hex(16)
+    claim = Claim(holder=holder or name_holder(), token=token, taken_at=now, since=now, lease_s=lease_s)
+    pulse = Pulse.start(token)
+    try:
+        claim, epoch = _win(store, claim, clock, wait_s, sink, watch)
+    except LockedError:
+        pulse.end(forget=True)
+        raise
+    except BaseException:
+        # The lock may be there all the same; who asks for it next learns that nobody holds it.
+        pulse.end(forget=False)
+        raise
+    return Lock(store, claim, epoch, clock, pulse, watch)
+
+
+def _win(
+    store: Store, claim: Claim, clock: Clock, wait_s: float, sink: Sink, watch: Callable[[], None]
+) -> tuple[Claim, int]:
+    """The epoch that is ours, with the claim as it stands there."""
     began = clock.monotonic()
     pause = _FIRST_PAUSE_S
     told = False
     while True:
+        watch()
         seen = _Seen.of(store)
         try:
             other = None if seen.newest == 0 or seen.released else _settled(store, seen.newest, clock)
         except ObjectMissingError:
             # Cleaned away by its successor just now.
             continue
-        if other is None or other.has_ended(clock.now()):
-            claim = evolve(claim, taken_at=clock.now())
+        alive = beats(other.token) if other else None
+        if other is None or alive is False or other.has_ended(clock.now()):
+            claim = evolve(claim, taken_at=clock.now(), since=clock.now())
             if _take(store, claim, seen.newest + 1):
-                return Lock(store, claim, seen.newest + 1, clock)
+                if other is not None:
+                    forget(other.token)
+                    why = "has died" if alive is False else "has not been heard of for longer than its lease"
+                    sink(Log(message=f"took over the lock of {_shown(other.holder)}, who {why}", level="warning"))
+                return claim, seen.newest + 1
             continue
         left = wait_s - (clock.monotonic() - began)
         if left <= 0:
-            raise _locked(store, other, clock.now())
+            raise _locked(store, other, clock.now(), alive)
         if not told:
             sink(Log(message=f"waiting for {_shown(other.holder)}, who writes to {store.location}"))
             told = True
+        sink(Progress(phase=f"wait for {_shown(other.holder)}", done=round(wait_s - left), total=round(wait_s)))
         clock.pause(min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
@@ -145,12 +183,14 @@ def _settled(store: Store, epoch: int, clock: Clock) -> Claim | None:
     return claim
 
 
-def _locked(store: Store, other: Claim, now: datetime) -> LockedError:
-    age = now - other.taken_at
-    left = timedelta(seconds=other.lease_s) - age
+def _locked(store: Store, other: Claim, now: datetime, alive: bool | None) -> LockedError:
+    left = _duration(other.taken_at + timedelta(seconds=other.lease_s) - now)
+    dead = (
+        "it runs on this machine" if alive else f"if it has died on another machine, its lock ends in {left} by itself"
+    )
     return LockedError(
-        f"{_shown(other.holder)} has been writing to {store.location} for {_duration(age)}",
-        hint=f"wait until it has ended; if it is dead, its lock ends in {_duration(left)} by itself",
+        f"{_shown(other.holder)} has been writing to {store.location} for {_duration(now - other.since)}",
+        hint=f"wait until it has ended; {dead}",
     )
 
 
@@ -200,11 +240,15 @@ def _clean(store: Store, names: tuple[str, ...]) -> None:
 class Lock:
     """A lock that is held until it is given back or lost. Several threads may use it."""
 
-    def __init__(self, store: Store, claim: Claim, epoch: int, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, claim: Claim, epoch: int, clock: Clock, pulse: Pulse, watch: Callable[[], None]
+    ) -> None:
         self._store = store
         self._claim = claim
         self._epoch = epoch
         self._clock = clock
+        self._pulse = pulse
+        self._watch = watch
         self._lost_to = ""
         self._ended = False
         self._guard = threading.Lock()
@@ -225,6 +269,7 @@ class Lock:
         Raises:
             LockedError: it was lost, because nobody asked this for longer than the lease. Nothing more may be done.
         """
+        self._watch()
         with self._guard:
             if self._ended:
                 raise RuntimeError("the lock was given back")
@@ -233,9 +278,22 @@ class Lock:
             seen = _Seen.of(self._store)
             if seen.newest != self._epoch or seen.released:
                 raise self._lose(seen.newest)
-            now = self._clock.now()
-            if abs((now - self._claim.taken_at).total_seconds()) > self._claim.lease_s / 2:
-                self._renew(now)
+            if self._is_due():
+                self._renew(self._clock.now())
+
+    def keep(self) -> None:
+        """Renew it past half its lease, for work that takes long without changing anything. Costs nothing before that.
+
+        Raises:
+            LockedError: as `check`.
+        """
+        if self._is_due():
+            self.check()
+        else:
+            self._watch()
+
+    def _is_due(self) -> bool:
+        return abs((self._clock.now() - self._claim.taken_at).total_seconds()) > self._claim.lease_s / 2
 
     def release(self) -> None:
         """Give it back. Where that fails or it was lost, its age ends it; a second time does nothing."""
@@ -243,12 +301,15 @@ class Lock:
             if self._ended:
                 return
             self._ended = True
-            if self._lost_to:
-                return
-            with contextlib.suppress(QlikmigrateError):
-                if _Seen.of(self._store).newest == self._epoch:
-                    mark = {"released_at": rfc3339(self._clock.now()), "token": self._claim.token}
-                    self._store.create(f"{_object(self._epoch)}.released", orjson.dumps(mark))
+            settled = bool(self._lost_to)
+            try:
+                with contextlib.suppress(QlikmigrateError):
+                    if not settled and _Seen.of(self._store).newest == self._epoch:
+                        mark = {"released_at": rfc3339(self._clock.now()), "token": self._claim.token}
+                        self._store.create(f"{_object(self._epoch)}.released", orjson.dumps(mark))
+                    settled = True
+            finally:
+                self._pulse.end(forget=settled)
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from qlikmigrate.archive.codec import Codec
 from qlikmigrate.archive.layout import load
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import CorruptError, FailedError, WrongKeyError
-from qlikmigrate.kernel.event import Problem, Severity, Sink, discard
+from qlikmigrate.kernel.event import Event, Problem, Severity, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Manifest, Note
 from qlikmigrate.vault.catalog import SnapshotInfo
@@ -123,7 +123,13 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
     if vault.encrypted and vault.sealing is None:
         raise WrongKeyError(f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom")
     vault.refresh()
-    checked = verify_packs(vault, vault.shelf.packs.keys(), sink=sink)
+
+    def told(event: Event) -> None:
+        # To read a large vault takes longer than a lease.
+        lock.keep()
+        sink(event)
+
+    checked = verify_packs(vault, vault.shelf.packs.keys(), sink=told)
     return _Repair(vault, lock, sink, checked).run()
 
 

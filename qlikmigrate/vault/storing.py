@@ -312,6 +312,8 @@ class Storing:
 
     def _publish(self, manifested: Manifested, place: Ref, needs: tuple[str, ...]) -> SnapshotInfo:
         vault = self._vault
+        # Whoever took the lock over may have tidied away what this builds on.
+        self._stream.lock.check()
         vault.shelf.refresh()
         refs = [place, *(line.ref for line in manifested.documents), *(line.ref for line in manifested.rows)]
         refs += [line.run[0] for line in manifested.documents if line.run]

@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from qlikmigrate.archive.layout import dump, load
 from qlikmigrate.kernel.clock import Clock, SystemClock
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError, WrongKeyError
+from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, newest, read_head
 from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, check_version, read_moves
 from qlikmigrate.vault.known import Knowledge, Table
@@ -154,8 +155,10 @@ class Vault:
             )
         return VaultSnapshot(info, self.shelf)
 
-    def writer(self, *, spool_folder: Path | None = None) -> VaultWriter:
-        """Takes one more snapshot.
+    def writer(
+        self, *, spool_folder: Path | None = None, sink: Sink = discard, watch: Callable[[], None] = lambda: None
+    ) -> VaultWriter:
+        """Takes one more snapshot. `sink`, `watch`: as `lock`.
 
         Raises:
             UsageError: the vault is encrypted and nobody said for whom to encrypt.
@@ -164,10 +167,12 @@ class Vault:
             raise UsageError(
                 f"the vault {self.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
             )
-        return VaultWriter(self, spool_folder=spool_folder)
+        return VaultWriter(self, spool_folder=spool_folder, sink=sink, watch=watch)
 
-    def lock(self, *, wait_s: float = LOCK_WAIT_S) -> Lock:
-        """The right to write, for one at a time.
+    def lock(
+        self, *, wait_s: float = LOCK_WAIT_S, sink: Sink = discard, watch: Callable[[], None] = lambda: None
+    ) -> Lock:
+        """The right to write, for one at a time. `sink` hears whom this waits for; what `watch` raises ends the work.
 
         Raises:
             LockedError: another holds it for longer than `wait_s`.
@@ -176,7 +181,7 @@ class Vault:
         if self.encrypted:
             # Nothing of an encrypted vault names a host.
             holder = f"process {os.getpid()}"
-        return acquire(self.store, holder=holder, clock=self.clock, wait_s=wait_s)
+        return acquire(self.store, holder=holder, clock=self.clock, wait_s=wait_s, sink=sink, watch=watch)
 
     def tag(self, tenant_id: str) -> str:
         """What stands for a tenant in heads: it tells tenants apart, and says nothing to others."""

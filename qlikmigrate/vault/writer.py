@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from qlikmigrate.archive.layout import MAX_DOCUMENT_BYTES
 from qlikmigrate.archive.spool import Spool
 from qlikmigrate.kernel.error import FailedError, UsageError
+from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import Reading
 from qlikmigrate.model.inventory import TenantFacts
@@ -30,8 +32,17 @@ class VaultWriter:
     What is added waits in a file without a name; `finish` takes the lock, stores what is new and then the head.
     """
 
-    def __init__(self, vault: Vault, *, spool_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        spool_folder: Path | None = None,
+        sink: Sink = discard,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         self.vault = vault
+        self.sink = sink
+        self._watch = watch
         try:
             self._spool: Spool | None = Spool(spool_folder or Path(tempfile.gettempdir()))
         except OSError as error:
@@ -96,7 +107,7 @@ class VaultWriter:
         if not self.tenant:
             self.begin(manifest.tenant, manifest.identity)
         try:
-            with vault.lock() as lock:
+            with vault.lock(sink=self.sink, watch=self._watch) as lock:
                 vault.refresh()
                 stream = PackStream(vault.store, vault.id, vault.next_sequence(), lock, vault.sealing)
                 job = Storing(self, stream, manifest, capture)

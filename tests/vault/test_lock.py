@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import orjson
+import platformdirs
 import pytest
 from place import Place
 from s3_server import S3Server
 
 from qlikmigrate.kernel.clock import ManualClock, rfc3339
 from qlikmigrate.kernel.error import FailedError, LockedError
-from qlikmigrate.kernel.event import Event, Log
+from qlikmigrate.kernel.event import Event, Log, Progress
+from qlikmigrate.vault import pulse
 from qlikmigrate.vault.lock import acquire, name_holder
 from qlikmigrate.vault.store import Entry, MemoryStore, ObjectExistsError, Store
 
@@ -26,6 +32,14 @@ from qlikmigrate.vault.store import Entry, MemoryStore, ObjectExistsError, Store
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each kind of place in turn, those included that let nothing be deleted."""
     return make_place(request.param)
+
+
+@contextmanager
+def seen_from_elsewhere() -> Iterator[None]:
+    """As another machine or user sees it, who knows nothing of the processes here."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", folder)
+        yield
 
 
 def locks(store: Store) -> list[str]:
@@ -61,8 +75,8 @@ def test_the_second_waits_and_ends_with_11(place: Place, clock: ManualClock) -> 
         assert clock.monotonic() == 240
         assert (refusal.value.exit_code, refusal.value.code) == (11, "locked")
         assert refusal.value.message == f"host-a:17:x has been writing to {place.open().location} for 4 min"
-        assert "11 min" in refusal.value.hint
-        assert [type(event) for event in told] == [Log]
+        assert refusal.value.hint == "wait until it has ended; it runs on this machine"
+        assert [type(event) for event in told[:3]] == [Log, Progress, Progress]
         with pytest.raises(LockedError):
             acquire(place.open(), holder="b", clock=clock, wait_s=0)
         assert clock.monotonic() == 240
@@ -85,14 +99,75 @@ def test_the_second_goes_on_when_the_first_has_ended(place: Place, clock: Manual
 
 
 def test_an_expired_lock_is_taken_over(place: Place, clock: ManualClock) -> None:
-    """A holder that died holds it for its lease and no longer."""
-    acquire(place.open(), holder="dead", clock=clock, lease_s=100)
-    clock.advance(99)
-    with pytest.raises(LockedError):
-        acquire(place.open(), clock=clock, wait_s=0)
-    clock.advance(2)
-    with acquire(place.open(), clock=clock, wait_s=0) as lock:
+    """A holder of whom nobody knows whether it lives holds it for its lease and no longer."""
+    dead = acquire(place.open(), holder="dead", clock=clock, lease_s=100)
+    with seen_from_elsewhere():
+        clock.advance(40)
+        with pytest.raises(LockedError) as refusal:
+            acquire(place.open(), clock=clock, wait_s=0)
+        assert "if it has died on another machine, its lock ends in 60 s by itself" in refusal.value.hint
+        clock.advance(61)
+        told: list[Event] = []
+        with acquire(place.open(), clock=clock, wait_s=0, sink=told.append) as lock:
+            assert lock.epoch == 2
+        assert "not been heard of" in str(told[0])
+    dead.release()
+
+
+def test_who_renewed_it_has_held_it_since_it_took_it(place: Place, clock: ManualClock) -> None:
+    """The age that is told is not that of the last renewal."""
+    with acquire(place.open(), holder="a", clock=clock) as lock:
+        for _ in range(10):
+            clock.advance(600)
+            lock.keep()
+        with pytest.raises(LockedError, match="for 100 min"):
+            acquire(place.open(), clock=clock, wait_s=0)
+
+
+def test_work_that_changes_nothing_keeps_it(clock: ManualClock) -> None:
+    """`keep` renews when it is time, and asks the store for nothing before."""
+
+    class Counting(MemoryStore):
+        looks = 0
+
+        def entries(self, folder: str) -> list[Entry]:
+            self.looks += 1
+            return super().entries(folder)
+
+    store = Counting()
+    with acquire(store, clock=clock, lease_s=100) as lock:
+        before = store.looks
+        for _ in range(49):
+            clock.advance(1)
+            lock.keep()
+        assert (store.looks, lock.epoch) == (before, 1)
+        clock.advance(2)
+        lock.keep()
         assert lock.epoch == 2
+
+
+@pytest.mark.parametrize("when", ["waiting", "held"])
+def test_a_watch_stops_the_work(when: str, clock: ManualClock) -> None:
+    """What it raises comes out of waiting and of each step, and the lock is free."""
+    store = MemoryStore()
+
+    def stop() -> None:
+        if clock.monotonic() > 10:
+            raise ZeroDivisionError
+
+    if when == "waiting":
+        with acquire(store, clock=clock) as other, pytest.raises(ZeroDivisionError):
+            acquire(store, clock=clock, watch=stop)
+        other.release()
+    else:
+        with acquire(store, clock=clock, watch=stop) as lock:
+            lock.check()
+            lock.keep()
+            clock.advance(20)
+            for step in (lock.check, lock.keep):
+                with pytest.raises(ZeroDivisionError):
+                    step()
+    acquire(store, clock=clock, wait_s=0).release()
 
 
 def test_a_holder_that_wakes_up_late_does_no_harm(place: Place, clock: ManualClock) -> None:
@@ -273,43 +348,159 @@ def test_of_many_that_wait_one_at_a_time_holds(make_place: Callable[[str], Place
 HOLDER = """
 import sys
 from qlikmigrate.kernel.error import LockedError
+from qlikmigrate.vault import pulse
 from qlikmigrate.vault.lock import acquire
 from qlikmigrate.vault.store import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
-    lock = acquire(store, wait_s=0)
+    lock = acquire(store, holder="the first", wait_s=0)
 except LockedError as error:
+    print("refused", flush=True)
     sys.exit(error.exit_code)
+print("held", flush=True)
 sys.stdin.readline()
 lock.check()
 """
 
 
+def begin(place: Place) -> subprocess.Popen[str]:
+    """A process that is about to take the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, place.location], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert hear(process) == "ready"
+    return process
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    """Let it go on."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """What it says next."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
 @pytest.mark.parametrize("kind", ["local", "s3-plain"])
 def test_of_two_processes_one_holds(kind: str, make_place: Callable[[str], Place]) -> None:
-    """Both start at once: one has the lock until it dies, the other ends with 11."""
+    """Both start at once: one has the lock, the other ends with 11."""
     place = make_place(kind)
-    for _ in range(3):
-        for name in locks(place.open()):
-            place.open().delete(f"locks/{name}")
-        both = [
-            subprocess.Popen(
-                [sys.executable, "-c", HOLDER, place.location], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(2)
-        ]
+    for _ in range(2):
+        both = [begin(place) for _ in range(2)]
         for one in both:
-            assert one.stdout is not None
-            assert one.stdout.readline() == "ready\n"
-        for one in both:
-            assert one.stdin is not None
-            one.stdin.write("go\n")
-            one.stdin.flush()
+            tell(one)
+        said = [hear(one) for one in both]
         for one in both:
             one.communicate("check\n", timeout=60)
+        assert sorted(said) == ["held", "refused"]
         assert sorted(one.returncode for one in both) == [0, 11]
+
+
+@pytest.mark.parametrize("kind", ["local", "s3-plain"])
+def test_a_holder_that_was_killed_on_this_machine_holds_nobody_up(
+    kind: str, make_place: Callable[[str], Place], own_home: None
+) -> None:
+    """While it lives, others wait; after a kill -9 the next one has the lock at once. Elsewhere nobody knows."""
+    place = make_place(kind)
+    killed = begin(place)
+    tell(killed)
+    assert hear(killed) == "held"
+    with pytest.raises(LockedError, match="the first"):
+        acquire(place.open(), wait_s=0)
+    killed.kill()
+    killed.communicate()
+    with seen_from_elsewhere(), pytest.raises(LockedError):
+        acquire(place.open(), wait_s=0)
+    told: list[Event] = []
+    with acquire(place.open(), wait_s=0, sink=told.append) as lock:
+        assert lock.epoch == 2
+        lock.check()
+    assert [str(one.message) for one in told if isinstance(one, Log)] == [
+        "took over the lock of the first, who has died"
+    ]
+
+
+def records() -> list[Path]:
+    """What the state folder tells of holders."""
+    return sorted((Path(platformdirs.user_state_dir("qlikmigrate")) / "vault-locks").iterdir())
+
+
+def test_nothing_is_left_behind_by_who_gave_it_back(clock: ManualClock) -> None:
+    """Neither by one who had it nor by one who did not get it."""
+    store = MemoryStore()
+    with acquire(store, clock=clock):
+        assert len(records()) == 1
+        with pytest.raises(LockedError):
+            acquire(store, clock=clock, wait_s=0)
+        assert len(records()) == 1
+    assert records() == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "boot", "free"),
+    [("", "", True), ("", "0" * 16, True), ("f" * 16, "", False), ("f" * 16, "0" * 16, False), ("", "unknown", False)],
+)
+def test_whose_death_is_proven(machine: str, boot: str, free: bool, clock: ManualClock) -> None:
+    """Of this machine: whoever the system knows no more, and all that ran before it was started anew."""
+    if pulse._UNKNOWN in pulse._boot() or not pulse._machine_id():
+        pytest.skip("the system does not tell its starts apart")
+    store = MemoryStore()
+    held = acquire(store, clock=clock)
+    held._pulse.end(forget=False)
+    (record,) = records()
+    token, here, now = record.name.split("-")
+    record.rename(record.with_name(f"{token}-{machine or here}-{boot or now}"))
+    if free:
+        acquire(store, clock=clock, wait_s=0).release()
+    else:
+        with pytest.raises(LockedError):
+            acquire(store, clock=clock, wait_s=0)
+
+
+@pytest.mark.parametrize("token", ["", "*", "../locks/x", "0" * 31, "0" * 33])
+def test_a_token_leads_nowhere_else(token: str, clock: ManualClock) -> None:
+    """It comes out of the store: whatever it is, nothing but a record of its own is looked at."""
+    folder = pulse._folder()
+    folder.mkdir(parents=True)
+    (folder / f"{'0' * 32}-{pulse._machine()}-{pulse._boot()}").touch()
+    assert pulse.beats(token) is None
+    pulse.forget(token)
+    assert len(records()) == 1
+    assert pulse.beats("0" * 32) is False
+
+
+def test_without_a_state_folder_age_alone_ends_it(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only home takes nothing but the fast way."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    store = MemoryStore()
+    held = acquire(store, clock=clock)
+    with pytest.raises(LockedError):
+        acquire(store, clock=clock, wait_s=0)
+    clock.advance(1000)
+    with acquire(store, clock=clock, wait_s=0):
+        pass
+    held.release()
+
+
+def test_records_that_nobody_asked_about_are_swept(clock: ManualClock) -> None:
+    """After a week; one whose process lives stays."""
+    folder = pulse._folder()
+    held = acquire(MemoryStore(), clock=clock)
+    for name in ("old", "new"):
+        (folder / name).touch()
+    for one in folder.iterdir():
+        if one.name != "new":
+            os.utime(one, (1, 1))
+    with acquire(MemoryStore(), clock=clock):
+        assert {one.name for one in records()} >= {"new"}
+        assert len(records()) == 3
+    held.release()
 
 
 def test_a_lost_answer_gives_the_lock_to_whoever_asked(
@@ -420,8 +611,9 @@ def test_holders_are_named_for_people() -> None:
     assert name_holder(with_host=False).count(":") == 1
     clock = ManualClock()
     store = MemoryStore()
-    acquire(store, holder="\x1b[2J\nevil" + "x" * 500, clock=clock)
+    held = acquire(store, holder="\x1b[2J\nevil" + "x" * 500, clock=clock)
     with pytest.raises(LockedError) as refusal:
         acquire(store, clock=clock, wait_s=0)
     assert refusal.value.message.startswith("?[2J?evilxxx")
     assert len(refusal.value.message) < 200
+    held.release()
