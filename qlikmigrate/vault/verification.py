@@ -22,10 +22,12 @@ from qlikmigrate.vault.form import RowsLine, pack_digest
 from qlikmigrate.vault.name import (
     CHECKS,
     DRILLS,
+    MOVES,
     PACKS,
     SNAPSHOTS,
     CheckName,
     DrillName,
+    MovesName,
     PackName,
     Ref,
     SnapshotName,
@@ -36,7 +38,7 @@ from qlikmigrate.vault.name import (
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError
+from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
 from qlikmigrate.vault.vault import Vault
 
 _FORMAT = "qlikmigrate-check"
@@ -138,6 +140,20 @@ def verify_packs(vault: Vault, packs: Collection[int], *, sink: Sink = discard) 
     )
 
 
+def damaged_records(store: Store) -> list[str]:
+    """Evidence of drills, records of verifications and lists of moves that are not as they were written, by name."""
+    found = []
+    for folder, parse_name in ((DRILLS, DrillName.parse), (CHECKS, CheckName.parse), (MOVES, MovesName.parse)):
+        for entry in store.entries(folder):
+            name = parse_name(entry.name)
+            try:
+                if name is None or sha256(store.read(entry.name)) != name.sha256:
+                    found.append(entry.name)
+            except ObjectMissingError:
+                continue
+    return found
+
+
 @define
 class _Check:
     """One verification."""
@@ -207,21 +223,9 @@ class _Check:
             self._check_records()
 
     def _check_records(self) -> None:
-        """Evidence of drills and records of verifications."""
-        store = self.vault.store
-        names: list[tuple[str, str]] = []
-        for entry in store.entries(DRILLS):
-            drill = DrillName.parse(entry.name)
-            names.append((entry.name, drill.sha256 if drill else ""))
-        for entry in store.entries(CHECKS):
-            check = CheckName.parse(entry.name)
-            names.append((entry.name, check.sha256 if check else ""))
-        for name, digest in names:
-            try:
-                if sha256(store.read(name)) != digest:
-                    self.damages.append(VaultDamage(object=name, message="its hash differs"))
-            except ObjectMissingError:
-                continue
+        """Evidence of drills, records of verifications, lists of moves."""
+        for name in damaged_records(self.vault.store):
+            self.damages.append(VaultDamage(object=name, message="its hash differs"))
 
     def _check_heads(self) -> None:
         """Each manifest in a pack has a head that speaks of it, or a tombstone."""
