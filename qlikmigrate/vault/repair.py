@@ -7,7 +7,7 @@ from what its packs hold. A snapshot that lost something says so from then on. N
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -49,7 +49,7 @@ from qlikmigrate.vault.store import ImmutableError, ObjectExistsError, Store
 from qlikmigrate.vault.storing import shown_of
 from qlikmigrate.vault.stream import PackStream
 from qlikmigrate.vault.vault import Vault, read_config, write_config
-from qlikmigrate.vault.verification import VaultVerification, verify_packs
+from qlikmigrate.vault.verification import VaultVerification, damaged_records, verify_packs
 
 _SEALED = b"age-encryption.org/"
 _LOST = "lost by damage to the vault"
@@ -58,7 +58,7 @@ _LOST = "lost by damage to the vault"
 @frozen(kw_only=True)
 class Repaired:
     """What was done. `snapshots`: ids of those that have a new head; `lost`: what could not be saved, as notes by
-    snapshot; `saved`: pieces written anew."""
+    snapshot; `saved`: pieces written anew; `records`: damaged ones that tell nothing any more, and are gone."""
 
     config: bool = False
     heads: tuple[str, ...] = ()
@@ -66,11 +66,12 @@ class Repaired:
     lost: Mapping[str, tuple[Note, ...]] = field(factory=dict)
     saved: int = 0
     packs: tuple[int, ...] = ()
+    records: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything had to be repaired."""
-        return bool(self.config or self.heads or self.snapshots or self.packs)
+        return bool(self.config or self.heads or self.snapshots or self.packs or self.records)
 
 
 def repair_config(store: Store) -> bool:
@@ -163,8 +164,7 @@ class _Repair:
         here = frozenset(shelf.packs)
         missing = frozenset().union(*(one.packs for one in vault.catalog.snapshots)) - here
         damaged = here - self.checked.sound
-        for sequence in sorted(damaged):
-            shelf.salvage(sequence)
+        self._salvage(sorted(damaged))
         self.bad = damaged | missing
         self.rebuilder = Rebuilder(shelf, vault.id, (*vault.catalog.snapshots, *vault.catalog.older))
         self.stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
@@ -184,7 +184,7 @@ class _Repair:
         vault.shelf.refresh()
         for (saved, place), info, generation in made:
             self._publish(saved, place, info, generation)
-        self._clear(damaged)
+        records = self._clear(damaged)
         vault.refresh()
         return Repaired(
             heads=tuple(self.heads),
@@ -192,7 +192,28 @@ class _Repair:
             lost=self.lost,
             saved=len(self.new),
             packs=tuple(sorted(damaged)),
+            records=records,
         )
+
+    def _salvage(self, damaged: Sequence[int]) -> None:
+        """Make readable what is whole in damaged packs.
+
+        Raises:
+            WrongKeyError: the key does not open what is whole: what it cannot open must not be taken for lost.
+        """
+        vault = self.vault
+        saved = [one for one in damaged if vault.shelf.salvage(one)]
+        if not vault.encrypted:
+            return
+        for sequence in sorted(self.checked.sound):
+            with contextlib.suppress(PieceError):
+                vault.shelf.pack(sequence)
+        if damaged and not saved and not self.checked.sound:
+            raise WrongKeyError(
+                f"the key given opens no pack of {vault.store.location}",
+                hint="it is the wrong one, or nothing that could be saved is left",
+                code="wrong-key",
+            )
 
     def _bury(self, info: SnapshotInfo) -> None:
         """Nothing of a snapshot is left: it gets a tombstone, so that nobody counts on it."""
@@ -341,9 +362,14 @@ class _Repair:
         if info is not None:
             self.renewed.append(found.id)
 
-    def _clear(self, damaged: frozenset[int]) -> None:
-        """Heads that are no heads go; damaged packs are marked, so that nothing builds on them any more."""
+    def _clear(self, damaged: frozenset[int]) -> tuple[str, ...]:
+        """Heads and records that are none go; damaged packs are marked, so that nothing builds on them any more."""
         vault = self.vault
+        records = damaged_records(vault.store)
+        for name in records:
+            self.lock.check()
+            with contextlib.suppress(ImmutableError):
+                vault.store.delete(name)
         for broken in vault.catalog.broken:
             self.lock.check()
             with contextlib.suppress(ImmutableError):
@@ -353,6 +379,7 @@ class _Repair:
             self.lock.check()
             with contextlib.suppress(ObjectExistsError):
                 vault.store.create(str(Mark(sequence, now)), b"")
+        return tuple(records)
 
 
 def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:

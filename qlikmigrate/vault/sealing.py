@@ -15,8 +15,8 @@ class Sealing(Protocol):
 class Opening(Protocol):
     """Opens what was sealed for one of its identities."""
 
-    def open(self, data: bytes) -> bytes:
-        """The inverse of `Sealing.seal`.
+    def open(self, data: bytes, *, what: str = "it") -> bytes:
+        """The inverse of `Sealing.seal`. `what`: names it in messages.
 
         Raises:
             WrongKeyError: it was sealed for others.

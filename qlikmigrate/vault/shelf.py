@@ -311,9 +311,10 @@ class Shelf:
         if found is None:
             assert self._opening is not None
             try:
-                found = self._opening.open(self.stored(sequence))
-            except CorruptError as error:
-                raise PieceError(sequence, error.message) from None
+                what = f"pack {sequence:08x} of {self._store.location}"
+                found = self._opening.open(self.stored(sequence), what=what)
+            except CorruptError:
+                raise PieceError(sequence, "the encryption does not hold") from None
             self._plain.put(sequence, found)
         return found
 

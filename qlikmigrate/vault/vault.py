@@ -275,7 +275,9 @@ class Vault:
             except ObjectMissingError:
                 continue
             if sha256(data) == name.sha256:
-                found.append((name.id, self.opening.open(data) if self.encrypted and self.opening else data))
+                if self.encrypted and self.opening:
+                    data = self.opening.open(data, what=f"the evidence of a drill in {self.store.location}")
+                found.append((name.id, data))
         return found
 
 

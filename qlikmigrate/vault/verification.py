@@ -5,6 +5,7 @@ Damage is told by the object that has it, and by the snapshots and the automatio
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -17,14 +18,16 @@ from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import pack_digest
+from qlikmigrate.vault.form import RowsLine, pack_digest
 from qlikmigrate.vault.name import (
     CHECKS,
     DRILLS,
+    MOVES,
     PACKS,
     SNAPSHOTS,
     CheckName,
     DrillName,
+    MovesName,
     PackName,
     Ref,
     SnapshotName,
@@ -35,7 +38,7 @@ from qlikmigrate.vault.name import (
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError
+from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
 from qlikmigrate.vault.vault import Vault
 
 _FORMAT = "qlikmigrate-check"
@@ -137,6 +140,20 @@ def verify_packs(vault: Vault, packs: Collection[int], *, sink: Sink = discard) 
     )
 
 
+def damaged_records(store: Store) -> list[str]:
+    """Evidence of drills, records of verifications and lists of moves that are not as they were written, by name."""
+    found = []
+    for folder, parse_name in ((DRILLS, DrillName.parse), (CHECKS, CheckName.parse), (MOVES, MovesName.parse)):
+        for entry in store.entries(folder):
+            name = parse_name(entry.name)
+            try:
+                if name is None or sha256(store.read(entry.name)) != name.sha256:
+                    found.append(entry.name)
+            except ObjectMissingError:
+                continue
+    return found
+
+
 @define
 class _Check:
     """One verification."""
@@ -206,21 +223,9 @@ class _Check:
             self._check_records()
 
     def _check_records(self) -> None:
-        """Evidence of drills and records of verifications."""
-        store = self.vault.store
-        names: list[tuple[str, str]] = []
-        for entry in store.entries(DRILLS):
-            drill = DrillName.parse(entry.name)
-            names.append((entry.name, drill.sha256 if drill else ""))
-        for entry in store.entries(CHECKS):
-            check = CheckName.parse(entry.name)
-            names.append((entry.name, check.sha256 if check else ""))
-        for name, digest in names:
-            try:
-                if sha256(store.read(name)) != digest:
-                    self.damages.append(VaultDamage(object=name, message="its hash differs"))
-            except ObjectMissingError:
-                continue
+        """Evidence of drills, records of verifications, lists of moves."""
+        for name in damaged_records(self.vault.store):
+            self.damages.append(VaultDamage(object=name, message="its hash differs"))
 
     def _check_heads(self) -> None:
         """Each manifest in a pack has a head that speaks of it, or a tombstone."""
@@ -300,8 +305,7 @@ class _Check:
             for ref, kind, ident in _uses(snapshot):
                 users.setdefault(ref, []).append((info.id, kind, ident))
         broken = self._broken(users, chosen)
-        for ref in broken:
-            self._name_rows(users, ref)
+        self._name_objects({(kind, ident) for ref in broken for _, kind, ident in users[ref] if kind and ident})
         for ref, why in broken.items():
             told |= {ref.pack, why.pack}
             hit: dict[tuple[Kind | None, str], list[str]] = {}
@@ -346,31 +350,37 @@ class _Check:
             self.sink(Progress(phase="check contents", done=done, total=len(order)))
         return broken
 
-    def _name_rows(self, users: Mapping[Ref, Sequence[tuple[str, Kind | None, str]]], ref: Ref) -> None:
-        """The names of the objects that a damaged piece belongs to, from rows that are whole."""
-        for snapshot_id, kind, ident in users[ref]:
-            if kind is None or (kind, ident) in self._names:
-                continue
-            for name in self._row_names(snapshot_id, kind, ident):
-                self._names[kind, ident] = name
-                break
-
-    def _row_names(self, first: str, kind: Kind, ident: str) -> Iterator[str]:
-        infos = {info.id: info for info in self.vault.catalog.snapshots}
-        for info in (infos[first], *reversed(self.vault.catalog.snapshots)):
+    def _name_objects(self, wanted: set[tuple[Kind, str]]) -> None:
+        """The names of objects that damage hits, from list rows that are whole, the newest first."""
+        seen: set[Ref] = set()
+        for info in reversed(self.vault.catalog.snapshots):
+            if not wanted:
+                return
             try:
                 snapshot = VaultSnapshot(info, self.vault.shelf)
-                for line in snapshot.manifested.rows:
-                    if line.kind is not kind:
-                        continue
-                    for row in snapshot.rows_of(line):
-                        if row.id == ident:
-                            value = parse(row.raw)
-                            name = value.get("name") if isinstance(value, dict) else None
-                            if isinstance(name, str):
-                                yield name
-            except (CorruptError, ValueError):
+            except CorruptError:
                 continue
+            for line in snapshot.manifested.rows:
+                if line.ref not in seen:
+                    seen.add(line.ref)
+                    for key, name in _row_names(snapshot, line):
+                        if key in wanted:
+                            wanted.discard(key)
+                            self._names[key] = name
+
+
+def _row_names(snapshot: VaultSnapshot, line: RowsLine) -> Iterator[tuple[tuple[Kind, str], str]]:
+    """What list rows that lie together call their objects; nothing where they are damaged."""
+    try:
+        rows = snapshot.rows_of(line)
+    except CorruptError:
+        return
+    for row in rows:
+        with contextlib.suppress(ValueError):
+            value = parse(row.raw)
+            name = value.get("name") if isinstance(value, dict) else None
+            if isinstance(name, str):
+                yield (row.kind, row.id), name
 
 
 def _uses(snapshot: VaultSnapshot) -> Iterator[tuple[Ref, Kind | None, str]]:
