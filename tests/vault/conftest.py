@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -102,3 +103,23 @@ def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) ->
 def store(place: Place) -> Store:
     """An empty store of each kind in turn."""
     return place.open()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table of what was killed and what came of it, as docs/benchmarks.md quotes it."""
+    rows: dict[tuple[str, str], Counter[str]] = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "kills":
+                work, place, counts = value
+                rows.setdefault((work, place), Counter()).update(counts)
+    if not rows:
+        return
+    terminalreporter.section("kills")
+    terminalreporter.line("| work | vault | kills | snapshots lost | vaults not healthy after the next run |")
+    terminalreporter.line("|---|---|---|---|---|")
+    total = Counter[str]()
+    for (work, place), counts in sorted(rows.items()):
+        total.update(counts)
+        terminalreporter.line(f"| {work} | {place} | {counts['kills']} | {counts['lost']} | {counts['ill']} |")
+    terminalreporter.line(f"| together | | {total['kills']} | {total['lost']} | {total['ill']} |")
