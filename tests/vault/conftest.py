@@ -69,18 +69,23 @@ def clock() -> ManualClock:
 def make_place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Callable[[str], Place]:
     """Makes a place: local, memory, memory-immutable, or s3-KIND with a kind of bucket."""
 
+    names = (f"vault{number or ''}" for number in itertools.count())
+
     def make(kind: str) -> Place:
+        def another() -> Place:
+            return make(kind)
+
         if kind == "local":
-            folder = tmp_path / "vault"
+            folder = tmp_path / next(names)
 
             def put(name: str, data: bytes) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
 
-            return Place(location=str(folder), open=lambda: LocalStore(folder, clock=clock), put=put)
+            return Place(location=str(folder), open=lambda: LocalStore(folder, clock=clock), put=put, another=another)
         if kind.startswith("memory"):
             store = MemoryStore(immutable=kind == "memory-immutable")
-            return Place(location="memory", open=lambda: store, put=store.create)
+            return Place(location="memory", open=lambda: store, put=store.create, another=another)
         location = request.getfixturevalue("make_bucket")(kind.removeprefix("s3-"))
         server = request.getfixturevalue("s3")
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
@@ -88,6 +93,7 @@ def make_place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCloc
             location=location,
             open=lambda: open_store(location, clock=clock),
             put=lambda name, data: server.put(bucket, f"{prefix}/{name}", data),
+            another=another,
         )
 
     return make

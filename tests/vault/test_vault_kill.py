@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +18,7 @@ from qlikmigrate.vault import Vault
 from qlikmigrate.vault.name import PACKS
 from qlikmigrate.vault.prune import MARGIN, plan_prune, prune
 from qlikmigrate.vault.retention import Policy
-from qlikmigrate.vault.store import LocalStore, MemoryStore
+from qlikmigrate.vault.store import MemoryStore
 
 SEED = 20261126
 # How many writes of each work are tried in the short form; all of them in the long one.
@@ -48,26 +47,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
 
 
 @pytest.fixture
-def fresh(make_place: Callable[[str], Place], tmp_path: Path) -> Callable[[str], Fresh]:
+def fresh(make_place: Callable[[str], Place]) -> Callable[[str], Fresh]:
     """Makes a maker of empty places of a kind."""
-    number = itertools.count()
-
-    def of_kind(kind: str) -> Fresh:
-        if kind != "local":
-            return lambda: make_place(kind)
-
-        def make() -> Place:
-            folder = tmp_path / f"vault-{next(number)}"
-
-            def put(name: str, data: bytes) -> None:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-
-            return Place(location=str(folder), open=lambda: LocalStore(folder), put=put)
-
-        return make
-
-    return of_kind
+    return lambda kind: lambda: make_place(kind)
 
 
 def kill(
