@@ -352,7 +352,7 @@ class Killer:
 
     def writes(self) -> int:
         """How many writes the work takes."""
-        mortal = Mortal(self._store(), -1, False)
+        mortal = Mortal(self.fresh_store(), -1, False)
         self.work.run(mortal)
         return mortal.writes
 
@@ -364,7 +364,7 @@ class Killer:
         return self.tally
 
     def _kill(self, at: int, after: bool) -> None:
-        store = self._store()
+        store = self.fresh_store()
         with contextlib.suppress(KilledError):
             self.work.run(Mortal(store, at, after))
             raise AssertionError(f"there is no write {at}")
@@ -379,7 +379,7 @@ class Killer:
         self.tally.ill += not verify_vault(vault).ok
         self.work.check(vault)
 
-    def _store(self) -> Store:
+    def fresh_store(self) -> Store:
         """The vault as it was, as a host sees it that took part in its nights."""
         home = self.home / f"state-{next(self._number)}"
         shutil.copytree(self.work.scene.home, home)
