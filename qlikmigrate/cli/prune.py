@@ -54,7 +54,8 @@ def prune_command(
     from qlikmigrate.cli.confirm import confirm
     from qlikmigrate.cli.vault import open_vault
     from qlikmigrate.report.retention import decision_counts
-    from qlikmigrate.vault.prune import plan_prune, prune, refuse_immutable
+    from qlikmigrate.vault.prune import plan_prune, prune
+    from qlikmigrate.vault.repack import refuse_immutable
     from qlikmigrate.vault.retention import Period
 
     if undelete is not None:

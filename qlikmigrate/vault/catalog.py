@@ -95,7 +95,9 @@ class Catalog:
     def told(self) -> frozenset[str]:
         """Ids of snapshots whose manifest need not have a whole head: one is there, or there should be none."""
         told = {one.id for one in (*self.snapshots, *self.gone, *self.older)}
-        return frozenset(told | {one.id for one in self.tombstones} | {one.id for one in self.begun})
+        # Where nothing can be deleted this stays behind; a head, even a damaged one, shows that there was an end to it.
+        begun = {one.id for one in self.begun} - {one.id for one in self.broken}
+        return frozenset(told | {one.id for one in self.tombstones} | begun)
 
     @classmethod
     def read(cls, store: Store, vault_id: str) -> Catalog:

@@ -18,7 +18,7 @@ from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import MOVES, Mark, MovesName, Ref, Tombstone
-from qlikmigrate.vault.repack import Repacked, repack
+from qlikmigrate.vault.repack import Repacked, refuse_immutable, repack
 from qlikmigrate.vault.retention import Candidate, Decision, Policy, decide
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ObjectExistsError
@@ -66,20 +66,6 @@ class Pruned:
 
     plan: PrunePlan
     repacked: Repacked | None = None
-
-
-def refuse_immutable(vault: Vault) -> None:
-    """Nothing can be pruned where deleting frees nothing.
-
-    Raises:
-        UsageError: the store keeps what is deleted, or forbids it.
-    """
-    if vault.store.is_immutable():
-        raise UsageError(
-            f"{vault.store.location} keeps every version of every object, or forbids deleting: a prune frees nothing",
-            hint="let the bucket's own rules delete old versions, or keep the vault where objects can be deleted",
-            code="immutable-store",
-        )
 
 
 def plan_prune(

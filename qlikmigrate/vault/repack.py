@@ -42,7 +42,7 @@ def repack(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repacked:
 
     Raises:
         WrongKeyError: the vault is encrypted and cannot be read here.
-        UsageError: the vault is encrypted and nobody said for whom to encrypt.
+        UsageError: as `check_repackable`.
         CorruptError: something is damaged; nothing was changed.
         LockedError: the lock was lost; what was written so far is in nobody's way.
     """
@@ -56,8 +56,9 @@ def check_repackable(vault: Vault) -> None:
 
     Raises:
         WrongKeyError: the vault is encrypted and cannot be read here.
-        UsageError: it is encrypted and nobody said for whom to encrypt.
+        UsageError: it is encrypted and nobody said for whom to encrypt, or the store keeps what is deleted.
     """
+    refuse_immutable(vault)
     if not vault.readable:
         raise WrongKeyError(
             f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it"
@@ -65,6 +66,20 @@ def check_repackable(vault: Vault) -> None:
     if vault.encrypted and vault.sealing is None:
         raise UsageError(
             f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
+        )
+
+
+def refuse_immutable(vault: Vault) -> None:
+    """Nothing can be pruned, and nothing is worth writing anew, where deleting frees nothing.
+
+    Raises:
+        UsageError: the store keeps what is deleted, or forbids it.
+    """
+    if vault.store.is_immutable():
+        raise UsageError(
+            f"{vault.store.location} keeps every version of every object, or forbids deleting: nothing would be freed",
+            hint="let the bucket's own rules delete old versions, or keep the vault where objects can be deleted",
+            code="immutable-store",
         )
 
 

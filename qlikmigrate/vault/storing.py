@@ -13,7 +13,8 @@ from attrs import evolve, field, frozen
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, train
 from qlikmigrate.archive.layout import RowEntry, RunEntry, RunForm, dump, join_cuts, join_rows
 from qlikmigrate.archive.spool import Key, Slot
-from qlikmigrate.kernel.error import FailedError
+from qlikmigrate.kernel.error import FailedError, QlikmigrateError
+from qlikmigrate.kernel.event import Log
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import row_hash
 from qlikmigrate.model.kind import Kind
@@ -37,7 +38,6 @@ from qlikmigrate.vault.name import Begun, Ref, write_ranges
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.press import Press, Pressed
 from qlikmigrate.vault.shelf import PieceError
-from qlikmigrate.vault.store import ImmutableError
 from qlikmigrate.vault.stream import PackStream
 
 if TYPE_CHECKING:
@@ -115,9 +115,14 @@ class Storing:
         (place,) = self._store([work])
         self._stream.flush()
         info = self._publish(manifested, place, needs)
-        with contextlib.suppress(ImmutableError):
+        # The snapshot is there: whatever fails from here on takes nothing from it.
+        with contextlib.suppress(QlikmigrateError):
             self._vault.store.delete(begun)
-        self._keep_table(manifested)
+        try:
+            self._keep_table(manifested)
+        except QlikmigrateError as error:
+            told = f"{error.message}; the next backup of this vault may have to read and store everything again"
+            self._writer.sink(Log(message=told, level="warning"))
         return info
 
     # Pieces

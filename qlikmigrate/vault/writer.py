@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qlikmigrate.archive.layout import MAX_DOCUMENT_BYTES
 from qlikmigrate.archive.spool import Spool
-from qlikmigrate.kernel.error import FailedError, UsageError
+from qlikmigrate.kernel.error import FailedError
 from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import Reading
@@ -43,10 +43,11 @@ class VaultWriter:
         self.vault = vault
         self.sink = sink
         self._watch = watch
+        folder = spool_folder or Path(tempfile.gettempdir())
         try:
-            self._spool: Spool | None = Spool(spool_folder or Path(tempfile.gettempdir()))
+            self._spool: Spool | None = Spool(folder)
         except OSError as error:
-            raise UsageError(f"cannot write to the folder for temporary files: {error.strerror}") from None
+            raise FailedError(f"cannot write to {folder}: {error.strerror}", code="no-access") from None
         self.readings: dict[tuple[Kind, str], Reading] = {}
         self.reused: dict[tuple[Kind, str], KnownDocument] = {}
         self.tenant = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,18 +69,23 @@ def clock() -> ManualClock:
 def make_place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Callable[[str], Place]:
     """Makes a place: local, memory, memory-immutable, or s3-KIND with a kind of bucket."""
 
+    names = (f"vault{number or ''}" for number in itertools.count())
+
     def make(kind: str) -> Place:
+        def another() -> Place:
+            return make(kind)
+
         if kind == "local":
-            folder = tmp_path / "vault"
+            folder = tmp_path / next(names)
 
             def put(name: str, data: bytes) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
 
-            return Place(location=str(folder), open=lambda: LocalStore(folder, clock=clock), put=put)
+            return Place(location=str(folder), open=lambda: LocalStore(folder, clock=clock), put=put, another=another)
         if kind.startswith("memory"):
             store = MemoryStore(immutable=kind == "memory-immutable")
-            return Place(location="memory", open=lambda: store, put=store.create)
+            return Place(location="memory", open=lambda: store, put=store.create, another=another)
         location = request.getfixturevalue("make_bucket")(kind.removeprefix("s3-"))
         server = request.getfixturevalue("s3")
         bucket, _, prefix = location.removeprefix("s3://").partition("/")
@@ -87,6 +93,7 @@ def make_place(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCloc
             location=location,
             open=lambda: open_store(location, clock=clock),
             put=lambda name, data: server.put(bucket, f"{prefix}/{name}", data),
+            another=another,
         )
 
     return make
@@ -102,3 +109,23 @@ def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) ->
 def store(place: Place) -> Store:
     """An empty store of each kind in turn."""
     return place.open()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A table of what was killed and what came of it, as docs/benchmarks.md quotes it."""
+    rows: dict[tuple[str, str], Counter[str]] = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "kills":
+                work, place, counts = value
+                rows.setdefault((work, place), Counter()).update(counts)
+    if not rows:
+        return
+    terminalreporter.section("kills")
+    terminalreporter.line("| work | vault | kills | snapshots lost | vaults not healthy after the next run |")
+    terminalreporter.line("|---|---|---|---|---|")
+    total = Counter[str]()
+    for (work, place), counts in sorted(rows.items()):
+        total.update(counts)
+        terminalreporter.line(f"| {work} | {place} | {counts['kills']} | {counts['lost']} | {counts['ill']} |")
+    terminalreporter.line(f"| together | | {total['kills']} | {total['lost']} | {total['ill']} |")

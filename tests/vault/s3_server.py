@@ -6,6 +6,7 @@ moto looks for an object and then writes it, in threads; a service does both at 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+SLOW_S = 1.5
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMIsecret", "us-east-1"
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -32,7 +34,8 @@ class S3Server:
     """`faults`: for the next request of a method, in order. `seen`: method and path of each request.
 
     lost: carried out, but the connection ends without an answer. cut: half of the answer's body. `500-after`: carried
-    out, but answered with 500. Anything else, as `403 AccessDenied`, is answered without carrying it out.
+    out, but answered with 500. slow: the answer comes when nobody waits for it any more. Empty: none. Anything else, as
+    `403 AccessDenied`, is answered without carrying it out.
     """
 
     def __init__(self) -> None:
@@ -81,6 +84,8 @@ class S3Server:
                 b"".join(self._app(environ, lambda *words: None))
                 return _refusal(fault.removesuffix("-after"), environ, start)
             body = b"".join(self._app(environ, start))
+        if fault == "slow":
+            time.sleep(SLOW_S)
         if fault in ("lost", "cut"):
             return _torn(environ, body[: len(body) // 2] if fault == "cut" else b"")
         return [body]

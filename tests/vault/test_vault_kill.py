@@ -2,253 +2,122 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from attrs import define
-from night import FIRST_NIGHT, State, Town, check, missing, nights, state_of
+from attrs import asdict
+from killing import WORKS, Keys, Killer, Scene, in_memory
+from night import check, nights
+from place import Place
 
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.vault import Vault
-from qlikmigrate.vault.name import PACKS, SNAPSHOTS
+from qlikmigrate.vault.name import PACKS
 from qlikmigrate.vault.prune import MARGIN, plan_prune, prune
-from qlikmigrate.vault.repack import repack
-from qlikmigrate.vault.repair import open_for_repair, repair
 from qlikmigrate.vault.retention import Policy
-from qlikmigrate.vault.store import Entry, MemoryStore, Store
-from qlikmigrate.vault.verification import verify_vault
+from qlikmigrate.vault.store import MemoryStore
 
-FOLDERS = ("", PACKS, SNAPSHOTS, "gone", "marks", "checks", "drills", "moves", "begun")
+SEED = 20261126
+# How many writes of each work are tried in the short form; all of them in the long one.
+FEW = {"memory": 4, "local": 2, "s3-plain": 1}
+# Of the slowest place the short form takes one form of each work.
+SHORT = [
+    (kind, form, work)
+    for kind in FEW
+    for form in ("plain", "encrypted")
+    for number, work in enumerate(WORKS)
+    if kind != "s3-plain" or (number % 2 == 0) == (form == "plain")
+]
+# What each work takes at least: fewer would mean that it did nothing.
+LEAST = {"backup": 6, "import": 6, "prune": 30, "undelete": 4, "repack": 12, "repair": 10}
 
-
-class KilledError(BaseException):
-    """The process is gone."""
-
-
-@define
-class Mortal:
-    """A store whose user is killed at its write number `at` (from 0), before or after it takes effect.
-
-    From then on nothing reaches the store any more, as after a kill -9.
-    """
-
-    inner: Store
-    at: int
-    after: bool
-    writes: int = 0
-    dead: bool = False
-
-    @property
-    def location(self) -> str:
-        return self.inner.location
-
-    def entries(self, folder: str) -> list[Entry]:
-        self._check()
-        return self.inner.entries(folder)
-
-    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
-        self._check()
-        return self.inner.read(name, offset, size)
-
-    def create(self, name: str, data: bytes) -> None:
-        self._write(lambda: self.inner.create(name, data))
-
-    def delete(self, name: str) -> None:
-        self._write(lambda: self.inner.delete(name))
-
-    def is_immutable(self) -> bool:
-        return self.inner.is_immutable()
-
-    def sweep(self) -> None:
-        self._write(self.inner.sweep)
-
-    def _check(self) -> None:
-        if self.dead:
-            raise KilledError
-
-    def _write(self, act: Callable[[], None]) -> None:
-        self._check()
-        number, self.writes = self.writes, self.writes + 1
-        if number != self.at:
-            act()
-            return
-        self.dead = True
-        if self.after:
-            act()
-        raise KilledError
-
-
-def copy_of(store: Store) -> MemoryStore:
-    """The same objects elsewhere."""
-    made = MemoryStore()
-    for folder in FOLDERS:
-        for entry in store.entries(folder):
-            made.create(entry.name, store.read(entry.name))
-    return made
-
-
-def clock_at(night: int) -> ManualClock:
-    """A clock that shows noon after a night."""
-    return ManualClock(FIRST_NIGHT + timedelta(days=night, hours=10))
-
-
-def killed_everywhere(base: Store, work: Callable[[Store, int], None], verify: Callable[[Store], None]) -> int:
-    """Run `work` on a copy, killed at each of its writes, both ways; then check, run it again, check. How many kills.
-
-    `work` is given how often it was tried: by then the lock of the one that was killed has ended.
-    """
-    kills = 0
-    at = 0
-    while True:
-        ended = False
-        for after in (False, True):
-            store = copy_of(base)
-            mortal = Mortal(store, at, after)
-            try:
-                work(mortal, 0)
-                ended = True
-            except KilledError:
-                kills += 1
-                verify(store)
-                work(store, 1)
-            verify(store)
-        if ended:
-            return kills
-        at += 1
+Fresh = Callable[[], Place]
 
 
 @pytest.fixture(scope="module")
-def scene() -> tuple[MemoryStore, list[State]]:
-    """A vault of six nights in which one automation a night goes and comes."""
-    store = MemoryStore()
-    vault = Vault.create(store, clock=clock_at(0))
-    town = Town(automations=6)
-    states = []
-    for night in range(6):
-        town.back_up(vault)
-        states.append(town.state())
-        town.values.pop(sorted(town.values)[0])
-        town.add(100 + night)
-        town.pass_night()
-    return store, states
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scene]:
+    """The same nights, in a plain vault and in an encrypted one."""
+    return {
+        name: Scene.built(keys, tmp_path_factory.mktemp(name))
+        for name, keys in (("plain", Keys()), ("encrypted", Keys.made()))
+    }
 
 
-def test_backup(scene: tuple[MemoryStore, list[State]]) -> None:
-    """A backup: what was there stays; the new snapshot is there as a whole or not at all."""
-    base, states = scene
-    town = Town(automations=9, seed=3, tenant="tenant-1")
-    for _ in range(6):
-        town.pass_night()
-
-    def work(store: Store, tries: int) -> None:
-        town.back_up(Vault.open(store, clock=clock_at(6 + tries)))
-
-    def verify(store: Store) -> None:
-        vault = Vault.open(store)
-        infos = vault.snapshots()
-        for info, state in zip(infos, states, strict=False):
-            assert state_of(vault.snapshot(info)) == state
-        assert all(state_of(vault.snapshot(info)) == town.state() for info in infos[len(states) :])
-        assert verify_vault(vault).ok
-
-    assert killed_everywhere(base, work, verify) >= 6
+@pytest.fixture
+def fresh(make_place: Callable[[str], Place]) -> Callable[[str], Fresh]:
+    """Makes a maker of empty places of a kind."""
+    return lambda kind: lambda: make_place(kind)
 
 
-def test_prune(scene: tuple[MemoryStore, list[State]]) -> None:
-    """Prunes, from the first mark to the last deletion: what stays is whole at every moment."""
-    base, states = scene
-
-    def work(store: Store, tries: int) -> None:
-        for turn in range(3):
-            vault = Vault.open(store, clock=clock_at(10 + 10 * turn + tries))
-            plan = plan_prune(vault, Policy(last=2))
-            with vault.lock() as lock:
-                prune(vault, lock, plan)
-
-    def verify(store: Store) -> None:
-        vault = Vault.open(store)
-        infos = {info.taken_at.date(): info for info in (*vault.snapshots(),)}
-        for state in states[-2:]:
-            read_at = next(iter(state.values())).read_at
-            assert read_at is not None
-            assert state_of(vault.snapshot(infos[read_at.date()])) == state
-        for info in vault.snapshots():
-            state_of(vault.snapshot(info))
-        assert verify_vault(vault).ok
-
-    assert killed_everywhere(base, work, verify) >= 30
-    store = copy_of(base)
-    work(store, 0)
-    assert len(store.entries(SNAPSHOTS)) == 2
+def kill(
+    killer: Killer, kind: str, work: str, record: Callable[[str, object], None], *, few: int | None = None
+) -> None:
+    """Kill at `few` of the writes, or at all; nothing may be lost, and everything be well after the next run."""
+    writes = LEAST[work] if few == 1 else killer.writes()
+    assert writes >= LEAST[work]
+    points = range(writes) if few is None else random.Random(SEED + len(kind)).sample(range(writes), few)
+    tally = killer.kill_at(points)
+    record("kills", [work, kind, asdict(tally)])
+    assert (tally.lost, tally.ill) == (0, 0)
+    assert tally.kills == 2 * len(points)
 
 
-def test_repack(scene: tuple[MemoryStore, list[State]]) -> None:
-    """A repack: every snapshot is whole at every moment, by its old head or its new one."""
-    base, states = scene
-
-    def work(store: Store, tries: int) -> None:
-        vault = Vault.open(store, clock=clock_at(7 + tries))
-        with vault.lock() as lock:
-            repack(vault, lock)
-
-    def verify(store: Store) -> None:
-        check(Vault.open(store), states)
-
-    assert killed_everywhere(base, work, verify) >= 15
-
-
-def test_repair(scene: tuple[MemoryStore, list[State]]) -> None:
-    """A repair of a vault that lost a head, its description and half a pack: the next try ends where one would have."""
-    base, states = scene
-    hurt = copy_of(base)
-    head, name = hurt.entries(SNAPSHOTS)[1].name, hurt.entries(PACKS)[4].name
-    data = hurt.read(name)
-    for one in (head, name, "vault.json"):
-        hurt.delete(one)
-    hurt.create(name, data[: len(data) // 2])
-
-    def work(store: Store, tries: int) -> None:
-        vault, _ = open_for_repair(store, clock=clock_at(7 + tries))
-        with vault.lock() as lock:
-            repair(vault, lock)
-
-    undisturbed = copy_of(hurt)
-    work(undisturbed, 0)
-    wanted = [
-        missing(Vault.open(undisturbed), info, state)
-        for info, state in zip(Vault.open(undisturbed).snapshots(), states, strict=True)
-    ]
-
-    def verify(store: Store) -> None:
-        if any(entry.name == "vault.json" for entry in store.entries("")):
-            vault = Vault.open(store)
-            if verify_vault(vault).ok:
-                found = [missing(vault, one, state) for one, state in zip(vault.snapshots(), states, strict=True)]
-                assert found == wanted
-
-    assert killed_everywhere(hurt, work, verify) >= 12
-    assert sum(map(len, wanted)) < 20
+@pytest.mark.parametrize(("kind", "form", "work"), SHORT)
+def test_killed_at_some_writes(
+    kind: str,
+    form: str,
+    work: str,
+    scenes: dict[str, Scene],
+    fresh: Callable[[str], Fresh],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The short form: each work, in each kind of store, plain and encrypted."""
+    killer = Killer(WORKS[work](scenes[form]), fresh(kind), tmp_path, monkeypatch)
+    kill(killer, f"{kind} {form}", work, record_property, few=FEW[kind])
 
 
-def test_margin_is_kept(scene: tuple[MemoryStore, list[State]]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("form", ["plain", "encrypted"])
+@pytest.mark.parametrize("kind", FEW)
+def test_killed_at_every_write(
+    kind: str,
+    form: str,
+    work: str,
+    scenes: dict[str, Scene],
+    fresh: Callable[[str], Fresh],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The long form: before and after every single write."""
+    killer = Killer(WORKS[work](scenes[form]), fresh(kind), tmp_path, monkeypatch)
+    kill(killer, f"{kind} {form}", work, record_property)
+
+
+def test_margin_is_kept(scenes: dict[str, Scene]) -> None:
     """Nothing that was marked less than a margin ago is ever deleted."""
-    base, _ = scene
-    store = copy_of(base)
-    vault = Vault.open(store, clock=clock_at(10))
+    scene = scenes["plain"]
+    store = in_memory(scene.objects)
+    vault = scene.keys.open(store)
     plan = plan_prune(vault, Policy(last=2))
     with vault.lock() as lock:
         prune(vault, lock, plan)
     packs = len(store.entries(PACKS))
-    late = Vault.open(store, clock=ManualClock(clock_at(10).now() + MARGIN - timedelta(minutes=1)))
+    late = Vault.open(store, clock=ManualClock(vault.clock.now() + MARGIN - timedelta(minutes=1)))
     plan = plan_prune(late, Policy(last=2))
     with late.lock() as lock:
         prune(late, lock, plan)
     assert len(store.entries(PACKS)) >= packs
 
 
-def test_fixture_is_sound(scene: tuple[MemoryStore, list[State]]) -> None:
-    """The vault that the kills begin with is whole."""
-    base, states = scene
-    check(Vault.open(copy_of(base)), states)
+def test_fixture_is_sound(scenes: dict[str, Scene]) -> None:
+    """The vaults that the kills begin with are whole."""
+    for scene in scenes.values():
+        check(scene.keys.open(in_memory(scene.objects)), list(scene.states.values()))
     assert len(nights(Vault.create(MemoryStore()), 1)) == 1
