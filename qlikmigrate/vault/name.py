@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
 
-from attrs import frozen
+from attrs import field, fields, frozen
 
 CONFIG = "vault.json"
 PACKS = "packs"
@@ -24,18 +25,6 @@ BEGUN = "begun"
 KEYS = "keys"
 LOCKS = "locks"
 
-_STAMP = r"(\d{8}T\d{6}Z)"
-_ID = r"([0-9a-f]{16})"
-_SEQUENCE = r"([0-9a-f]{8})"
-_SHA256 = r"([0-9a-f]{64})"
-_PACK = re.compile(rf"{PACKS}/{_SEQUENCE}-{_SHA256}")
-_SNAPSHOT = re.compile(rf"{SNAPSHOTS}/{_STAMP}-{_ID}-(\d{{2,4}})-{_SHA256}")
-_GONE = re.compile(rf"{GONE}/{_ID}-{_SEQUENCE}-{_STAMP}")
-_MARK = re.compile(rf"{MARKS}/{_SEQUENCE}-{_STAMP}")
-_CHECK = re.compile(rf"{CHECKS}/{_STAMP}-{_SHA256}")
-_BEGUN = re.compile(rf"{BEGUN}/{_ID}-{_STAMP}")
-_MOVES = re.compile(rf"{MOVES}/{_STAMP}-{_SHA256}")
-_DRILL = re.compile(rf"{DRILLS}/{_ID}-{_STAMP}-{_SHA256}")
 _RANGE = re.compile(r"([0-9a-f]+)(?:-([0-9a-f]+))?")
 
 
@@ -80,164 +69,125 @@ class Ref:
 
 
 @frozen
-class PackName:
+class _Part:
+    """A part of a name: how it looks, and how a value becomes one and comes back."""
+
+    pattern: re.Pattern[str]
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+def _part(pattern: str, write: Callable[[Any], str] = str, read: Callable[[str], Any] = str) -> dict[str, _Part]:
+    return {"part": _Part(re.compile(pattern), write, read)}
+
+
+_TIME = _part(r"\d{8}T\d{6}Z", stamp, moment_of)
+_ID = _part(r"[0-9a-f]{16}")
+_DIGEST = _part(r"[0-9a-f]{64}")
+_SEQUENCE = _part(r"[0-9a-f]{8}", lambda number: f"{number:08x}", lambda text: int(text, 16))
+_GENERATION = _part(r"\d{2,4}", lambda number: f"{number:02d}", int)
+
+
+@frozen
+class ObjectName:
+    """The name of an object in a folder of a vault: its parts with dashes between, as `str` gives it."""
+
+    folder: ClassVar[str]
+
+    def __str__(self) -> str:
+        parts = (one.metadata["part"].write(getattr(self, one.name)) for one in fields(type(self)))
+        return f"{self.folder}/{'-'.join(parts)}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """From an object's name; None for one that is none of these."""
+        folder, _, rest = name.partition("/")
+        texts = rest.split("-")
+        parts: list[_Part] = [one.metadata["part"] for one in fields(cls)]
+        if folder != cls.folder or len(texts) != len(parts):
+            return None
+        if not all(part.pattern.fullmatch(text) for part, text in zip(parts, texts, strict=True)):
+            return None
+        try:
+            return cls(*(part.read(text) for part, text in zip(parts, texts, strict=True)))
+        except ValueError:  # a time that no calendar has
+            return None
+
+
+@frozen
+class PackName(ObjectName):
     """A pack: its sequence number in the vault, and the hash of its stored bytes."""
 
-    sequence: int
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{PACKS}/{self.sequence:08x}-{self.sha256}"
-
-    @classmethod
-    def parse(cls, name: str) -> PackName | None:
-        """From an object's name; None for another one."""
-        found = _PACK.fullmatch(name)
-        return cls(int(found[1], 16), found[2]) if found else None
+    folder = PACKS
+    sequence: int = field(metadata=_SEQUENCE)
+    sha256: str = field(metadata=_DIGEST)
 
 
 @frozen
-class SnapshotName:
+class SnapshotName(ObjectName):
     """The head of a snapshot: when it was taken, its id, and which writing of it this is."""
 
-    taken_at: datetime
-    id: str
-    generation: int
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{SNAPSHOTS}/{stamp(self.taken_at)}-{self.id}-{self.generation:02d}-{self.sha256}"
-
-    @classmethod
-    def parse(cls, name: str) -> SnapshotName | None:
-        """From an object's name; None for another one."""
-        found = _SNAPSHOT.fullmatch(name)
-        try:
-            return cls(moment_of(found[1]), found[2], int(found[3]), found[4]) if found else None
-        except ValueError:
-            return None
+    folder = SNAPSHOTS
+    taken_at: datetime = field(metadata=_TIME)
+    id: str = field(metadata=_ID)
+    generation: int = field(metadata=_GENERATION)
+    sha256: str = field(metadata=_DIGEST)
 
 
 @frozen
-class Tombstone:
+class Tombstone(ObjectName):
     """Says since when a snapshot is gone. `pack`: of its manifest, which may outlive its head."""
 
-    id: str
-    pack: int
-    at: datetime
-
-    def __str__(self) -> str:
-        return f"{GONE}/{self.id}-{self.pack:08x}-{stamp(self.at)}"
-
-    @classmethod
-    def parse(cls, name: str) -> Tombstone | None:
-        """From an object's name; None for another one."""
-        found = _GONE.fullmatch(name)
-        try:
-            return cls(found[1], int(found[2], 16), moment_of(found[3])) if found else None
-        except ValueError:
-            return None
+    folder = GONE
+    id: str = field(metadata=_ID)
+    pack: int = field(metadata=_SEQUENCE)
+    at: datetime = field(metadata=_TIME)
 
 
 @frozen
-class Begun:
+class Begun(ObjectName):
     """Says that a snapshot is being stored. Once it has its head this goes; after a kill it stays, and tells of it."""
 
-    id: str
-    at: datetime
-
-    def __str__(self) -> str:
-        return f"{BEGUN}/{self.id}-{stamp(self.at)}"
-
-    @classmethod
-    def parse(cls, name: str) -> Begun | None:
-        """From an object's name; None for another one."""
-        found = _BEGUN.fullmatch(name)
-        try:
-            return cls(found[1], moment_of(found[2])) if found else None
-        except ValueError:
-            return None
+    folder = BEGUN
+    id: str = field(metadata=_ID)
+    at: datetime = field(metadata=_TIME)
 
 
 @frozen
-class Mark:
+class Mark(ObjectName):
     """Says since when no live snapshot needs a pack."""
 
-    pack: int
-    at: datetime
-
-    def __str__(self) -> str:
-        return f"{MARKS}/{self.pack:08x}-{stamp(self.at)}"
-
-    @classmethod
-    def parse(cls, name: str) -> Mark | None:
-        """From an object's name; None for another one."""
-        found = _MARK.fullmatch(name)
-        try:
-            return cls(int(found[1], 16), moment_of(found[2])) if found else None
-        except ValueError:
-            return None
+    folder = MARKS
+    pack: int = field(metadata=_SEQUENCE)
+    at: datetime = field(metadata=_TIME)
 
 
 @frozen
-class CheckName:
+class CheckName(ObjectName):
     """The record of a verification."""
 
-    at: datetime
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{CHECKS}/{stamp(self.at)}-{self.sha256}"
-
-    @classmethod
-    def parse(cls, name: str) -> CheckName | None:
-        """From an object's name; None for another one."""
-        found = _CHECK.fullmatch(name)
-        try:
-            return cls(moment_of(found[1]), found[2]) if found else None
-        except ValueError:
-            return None
+    folder = CHECKS
+    at: datetime = field(metadata=_TIME)
+    sha256: str = field(metadata=_DIGEST)
 
 
 @frozen
-class MovesName:
+class MovesName(ObjectName):
     """A list of pieces that lie elsewhere since a repack."""
 
-    at: datetime
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{MOVES}/{stamp(self.at)}-{self.sha256}"
-
-    @classmethod
-    def parse(cls, name: str) -> MovesName | None:
-        """From an object's name; None for another one."""
-        found = _MOVES.fullmatch(name)
-        try:
-            return cls(moment_of(found[1]), found[2]) if found else None
-        except ValueError:
-            return None
+    folder = MOVES
+    at: datetime = field(metadata=_TIME)
+    sha256: str = field(metadata=_DIGEST)
 
 
 @frozen
-class DrillName:
+class DrillName(ObjectName):
     """The evidence of a drill of a snapshot."""
 
-    id: str
-    at: datetime
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{DRILLS}/{self.id}-{stamp(self.at)}-{self.sha256}"
-
-    @classmethod
-    def parse(cls, name: str) -> DrillName | None:
-        """From an object's name; None for another one."""
-        found = _DRILL.fullmatch(name)
-        try:
-            return cls(found[1], moment_of(found[2]), found[3]) if found else None
-        except ValueError:
-            return None
+    folder = DRILLS
+    id: str = field(metadata=_ID)
+    at: datetime = field(metadata=_TIME)
+    sha256: str = field(metadata=_DIGEST)
 
 
 def write_ranges(numbers: Iterable[int]) -> str:
