@@ -162,7 +162,7 @@ def test_a_folder_that_may_not_be_written_to(stage: Stage, tmp_path: Path) -> No
     # Whoever runs the tests may be one whom the system refuses nothing.
     root = os.geteuid() == 0
     folders = [tmp_path / "vault", *(one for one in (tmp_path / "vault").iterdir() if one.is_dir())]
-    for path in (*tmp_path.parents[:2], tmp_path, *folders):
+    for path in (*tmp_path.parents[:3], tmp_path, *folders):
         path.chmod(0o755)
     for path in (tmp_path / "vault").rglob("*"):
         if path.is_file():
