@@ -23,7 +23,7 @@ from qlikmigrate.vault.name import (
     read_ranges,
     sha256,
 )
-from qlikmigrate.vault.store import ObjectMissingError, Store
+from qlikmigrate.vault.store import Store, read_all
 
 _PREFIX_CHARS = 8
 
@@ -113,16 +113,15 @@ class Catalog:
         newest: dict[str, SnapshotInfo] = {}
         older: list[SnapshotInfo] = []
         broken: list[BrokenHead] = []
-        for entry in store.entries(SNAPSHOTS):
-            name = SnapshotName.parse(entry.name)
-            if name is None:
+        names = [entry.name for entry in store.entries(SNAPSHOTS)]
+        for text, data in read_all(store, [one for one in names if SnapshotName.parse(one)]):
+            name = SnapshotName.parse(text)
+            if name is None or data is None:
                 continue
             try:
-                info = read_head(store, name, vault_id)
-            except ObjectMissingError:
-                continue
+                info = parse_head(data, name, vault_id)
             except ValueError as error:
-                broken.append(BrokenHead(name=entry.name, id=name.id, message=str(error)))
+                broken.append(BrokenHead(name=text, id=name.id, message=str(error)))
                 continue
             known = newest.get(info.id)
             if known is None or known.name.generation < info.name.generation:
@@ -191,10 +190,18 @@ def read_head(store: Store, name: SnapshotName, vault_id: str) -> SnapshotInfo:
 
     Raises:
         ObjectMissingError: it is gone.
+        CorruptError, ValueError: as `parse_head`.
+    """
+    return parse_head(store.read(str(name)), name, vault_id)
+
+
+def parse_head(data: bytes, name: SnapshotName, vault_id: str) -> SnapshotInfo:
+    """The head of that name, from what it holds.
+
+    Raises:
         CorruptError: it is of a newer format version.
         ValueError: it is damaged.
     """
-    data = store.read(str(name))
     if sha256(data) != name.sha256:
         raise ValueError("its hash differs")
     strict = check_version(data, SNAPSHOT_FORMAT, "head of a snapshot")

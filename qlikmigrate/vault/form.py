@@ -167,11 +167,24 @@ class RowsLine:
 
 @frozen(kw_only=True)
 class LastGood:
-    """An object that was listed and could not be read, and the snapshot that holds its last good version."""
+    """An object that was listed and could not be read, and the snapshot that holds its last good version.
+
+    `snapshot`: empty where none does.
+    """
 
     kind: Kind
     id: str
     snapshot: str
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """The snapshot, if there is one."""
+        return (self.snapshot,) if self.snapshot else ()
+
+
+def needs_of(last_good: Sequence[LastGood]) -> tuple[str, ...]:
+    """What a head says of last good versions: the snapshots that hold them."""
+    return tuple(sorted({ident for one in last_good for ident in one.snapshots}))
 
 
 @frozen(kw_only=True)
@@ -217,7 +230,7 @@ def write_manifest(one: Manifested) -> bytes:
     for rows in one.rows:
         line("rows", rows.kind, _encode(rows.first), rows.ref, rows.run or "-", rfc3339(rows.read_at))
     for good in one.last_good:
-        line("last-good", good.kind, _encode(good.id), good.snapshot)
+        line("last-good", good.kind, _encode(good.id), good.snapshot or "-")
     return b"\n".join(lines) + b"\n"
 
 
@@ -262,7 +275,7 @@ def read_manifest(text: bytes) -> Manifested:
                     )
                 )
             case "last-good", [kind, ident, snapshot]:
-                last_good.append(LastGood(kind=Kind(kind), id=_decode(ident), snapshot=snapshot))
+                last_good.append(LastGood(kind=Kind(kind), id=_decode(ident), snapshot=snapshot.replace("-", "")))
             case _ if strict:
                 raise ValueError("a line of the manifest is malformed")
     return Manifested(

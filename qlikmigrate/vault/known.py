@@ -71,6 +71,10 @@ class Knowledge:
         known = self.document(kind, ident)
         return (known.snapshot,) if known else self.last_good.get(self.named(kind, ident), ())
 
+    def tells_of(self, kind: Kind, ident: str) -> bool:
+        """Whether anything is known of an object, be it that no snapshot holds it."""
+        return self.document(kind, ident) is not None or self.named(kind, ident) in self.last_good
+
     def is_of(self, identity: str) -> bool:
         """Whether these are the readings of that user."""
         return self.identity == self.hide(identity.encode())
@@ -149,7 +153,7 @@ class Knowledge:
             )
         for good in snapshot.last_good:
             name = _name(good.kind, good.id)
-            found.last_good[name] = (*found.last_good.get(name, ()), good.snapshot)
+            found.last_good[name] = (*found.last_good.get(name, ()), *good.snapshots)
         for ref in snapshot.refs():
             found.contents[bytes.fromhex(shelf.piece(ref).sha256)] = ref
         return found

@@ -24,16 +24,17 @@ from qlikmigrate.vault.form import (
     DocumentLine,
     DocumentMeta,
     Header,
-    LastGood,
     Manifested,
     RowsLine,
     RowsMeta,
     Shown,
+    needs_of,
     pack_digest,
     write_manifest,
     write_record,
 )
 from qlikmigrate.vault.known import Knowledge, KnownDocument, Table, flags_of, reading_of
+from qlikmigrate.vault.last_good import find_last_good, made_at
 from qlikmigrate.vault.name import Begun, Ref, write_ranges
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.press import Press, Pressed
@@ -97,7 +98,9 @@ class Storing:
             )
             for (kind, ident), one in self._writer.reused.items()
         ]
-        last_good, needs = self._last_good()
+        unread = [(note.kind, note.id) for note in (*self._manifest.unreadable, *self._manifest.missing)]
+        since = {name: made_at(self._spool, *name) for name in unread}
+        last_good = find_last_good(self._vault, self._known, self._writer.tenant, since)
         manifested = Manifested(
             id=self._id,
             tenant=self._writer.tenant,
@@ -114,7 +117,7 @@ class Storing:
         work = self._work(What.MANIFEST, Kind.TENANT, self._id, text, base)
         (place,) = self._store([work])
         self._stream.flush()
-        info = self._publish(manifested, place, needs)
+        info = self._publish(manifested, place, needs_of(last_good))
         # The snapshot is there: whatever fails from here on takes nothing from it.
         with contextlib.suppress(QlikmigrateError):
             self._vault.store.delete(begun)
@@ -298,21 +301,6 @@ class Storing:
             )
         return lines
 
-    def _last_good(self) -> tuple[tuple[LastGood, ...], tuple[str, ...]]:
-        """What could not be read now, and the snapshots that hold it: retention leaves those alone.
-
-        What is known may be older than the last snapshot: a host that cannot look into packs knows its own ones only.
-        Then that one may hold it as well, or any that it relied on.
-        """
-        before = newest(self._vault.catalog.snapshots, self._writer.tenant)
-        others = () if before is None or before.id == self._known.snapshot else (before.id, *before.needs)
-        live = {one.id for one in self._vault.catalog.snapshots}
-        lines = []
-        for note in (*self._manifest.unreadable, *self._manifest.missing):
-            holders = {*self._known.last_snapshots(note.kind, note.id), *others} & live
-            lines += [LastGood(kind=note.kind, id=note.id, snapshot=one) for one in sorted(holders)]
-        return tuple(lines), tuple(sorted({one.snapshot for one in lines}))
-
     # The end
 
     def _publish(self, manifested: Manifested, place: Ref, needs: tuple[str, ...]) -> SnapshotInfo:
@@ -348,8 +336,9 @@ class Storing:
 
     def _keep_table(self, manifested: Manifested) -> None:
         """What the next backup of an encrypted vault goes by."""
-        if not self._sealed or self._manifest.selection is not None:
-            # A selection is no state of the tenant that the next backup could go by.
+        last = newest(self._vault.catalog.snapshots, self._writer.tenant)
+        if not self._sealed or last is None or last.id != self._id:
+            # A selection, or an older snapshot that is taken in, is nothing that the next backup could go by.
             return
         known = self._known
         identity = known.hide(self._writer.identity.encode())
@@ -368,7 +357,7 @@ class Storing:
             )
         for good in manifested.last_good:
             name = known.named(good.kind, good.id)
-            table.last_good[name] = (*table.last_good.get(name, ()), good.snapshot)
+            table.last_good[name] = (*table.last_good.get(name, ()), *good.snapshots)
         present = {ref for line in manifested.documents for ref in (line.ref, *((line.run[0],) if line.run else ()))}
         present |= {line.ref for line in manifested.rows} | {line.run for line in manifested.rows if line.run}
         table.contents = {key: ref for key, ref in known.contents.items() if ref in present}

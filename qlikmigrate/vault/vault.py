@@ -23,7 +23,7 @@ from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, DrillName, MovesName, 
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError, Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store, open_store
+from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store, open_store, read_all
 from qlikmigrate.vault.writer import VaultWriter
 
 LOCK_WAIT_S = 60.0
@@ -269,12 +269,9 @@ class Vault:
             return []
         names = [name for entry in self.store.entries(DRILLS) if (name := DrillName.parse(entry.name))]
         found = []
-        for name in sorted(names, key=lambda one: one.at):
-            try:
-                data = self.store.read(str(name))
-            except ObjectMissingError:
-                continue
-            if sha256(data) == name.sha256:
+        names.sort(key=lambda one: one.at)
+        for name, (_, data) in zip(names, read_all(self.store, list(map(str, names))), strict=True):
+            if data is not None and sha256(data) == name.sha256:
                 if self.encrypted and self.opening:
                     data = self.opening.open(data, what=f"the evidence of a drill in {self.store.location}")
                 found.append((name.id, data))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
+import pyrage
 import pytest
+from attrs import evolve
 from night import FIRST_NIGHT, State, Town, check, nights, state_of
 
+from qlikmigrate.archive import PublicKey, Sealer
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.error import CorruptError, LockedError, NotFoundError, UsageError
+from qlikmigrate.model.manifest import Selection
 from qlikmigrate.vault import Vault
 from qlikmigrate.vault.name import GONE, MARKS, PACKS, SNAPSHOTS
 from qlikmigrate.vault.prune import MARGIN, Pruned, plan_prune, prune, undelete
@@ -235,3 +240,79 @@ def test_refusals(clock: ManualClock) -> None:
     vault.store.create(head, b"{}")
     with pytest.raises(CorruptError):
         plan_prune(vault, Policy(last=1))
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_could_never_be_read_keeps_nothing(sealed: bool, clock: ManualClock) -> None:
+    """One automation that nobody may read, from the first night on: it has no last good version, so all else goes."""
+    vault = _vault(clock, sealed=sealed)
+    town = Town(automations=3)
+    for _ in range(5):
+        info = town.back_up(vault, unreadable=("closed",))
+        assert info.needs == ()
+        town.pass_night()
+    at_night(clock, 6)
+    pruned(vault, last=1)
+    assert [one.id for one in vault.snapshots()] == [info.id]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_last_good_version_of_what_came_back(sealed: bool, clock: ManualClock) -> None:
+    """Read once, then not listed for a night, then withheld: where snapshots can be read, the one that has it stays."""
+    vault = _vault(clock, sealed=sealed)
+    town = Town(automations=3)
+    first = town.back_up(vault)
+    ident = sorted(town.values)[0]
+    del town.values[ident]
+    town.pass_night()
+    town.back_up(vault)
+    for _ in range(2):
+        town.pass_night()
+        info = town.back_up(vault, unreadable=(ident,))
+        assert info.needs == (() if sealed else (first.id,))
+
+
+def test_another_host_lets_nothing_go_that_it_cannot_judge(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host without a table relies on the last snapshot and on what that needs, night after night on the same."""
+    vault = _vault(clock, sealed=True)
+    town = Town(automations=3)
+    first = town.back_up(vault)
+    ident = sorted(town.values)[0]
+    del town.values[ident]
+    town.pass_night()
+    second = town.back_up(vault, unreadable=(ident,))
+    assert second.needs == (first.id,)
+    monkeypatch.setenv("XDG_STATE_HOME", str(Path.home() / "another-host"))
+    for _ in range(3):
+        town.pass_night()
+        info = town.back_up(vault, unreadable=(ident,))
+        assert set(info.needs) == {first.id, second.id}
+
+
+def test_what_is_no_ground_to_build_on(clock: ManualClock) -> None:
+    """After a snapshot of a selection, and after one of earlier times, the next night still knows of last night."""
+    vault = _vault(clock, sealed=True)
+    town = Town(automations=3)
+    town.back_up(vault)
+    old, state = town.capture(), list(town.documents())
+    town.pass_night()
+    town.back_up(vault)
+    known = vault.knowledge(vault.tag(town.tenant))
+    chosen = evolve(town.head(), selection=Selection(include=("name=x",)))
+    for documents, head, capture in ((state[:2], chosen, town.capture()), (state, town.head(), old)):
+        with vault.writer() as writer:
+            for one in documents:
+                writer.add(one)
+            writer.finish(head, capture)
+    assert vault.knowledge(vault.tag(town.tenant)) == known
+    assert known.documents
+
+
+def _vault(clock: ManualClock, *, sealed: bool) -> Vault:
+    """A new one; an encrypted one as the host that takes backups has it, without its key."""
+    if not sealed:
+        return Vault.create(MemoryStore(), clock=clock)
+    identity = pyrage.x25519.Identity.generate()
+    return Vault.create(
+        MemoryStore(), sealing=Sealer([PublicKey(text=str(identity.to_public()), where="the test")]), clock=clock
+    )

@@ -14,7 +14,15 @@ import pytest
 from place import Place
 
 from qlikmigrate.kernel.error import CorruptError
-from qlikmigrate.vault.store import Entry, ObjectExistsError, ObjectMissingError, ObjectNameError, Store
+from qlikmigrate.vault.store import (
+    Entry,
+    MemoryStore,
+    ObjectExistsError,
+    ObjectMissingError,
+    ObjectNameError,
+    Store,
+    read_all,
+)
 
 BAD_NAMES = [
     "", ".", "..", "../x", "packs/..", "packs/../../x", "/x", "packs//x", "packs/", "packs/deep/x", "packs/.x",
@@ -224,3 +232,31 @@ def test_sweeping_keeps_every_object(store: Store) -> None:
     store.create("vault.json", b"x")
     store.sweep()
     assert names(store, "packs") + names(store, "") == ["packs/a", "vault.json"]
+
+
+def test_many_reads(store: Store) -> None:
+    """Several objects in the order asked for; one that is missing is None."""
+    for number in range(20):
+        store.create(f"many/{number:02}", b"%d" % number)
+    names = [f"many/{number:02}" for number in (7, 99, *range(20))]
+    assert list(read_all(store, names)) == [
+        (name, b"%d" % int(name[5:]) if name != "many/99" else None) for name in names
+    ]
+    assert list(read_all(store, [])) == []
+
+
+def test_a_far_away_store_is_asked_for_many_at_once() -> None:
+    """Four reads that each wait for the other three come to an end."""
+    together = threading.Barrier(4, timeout=20)
+
+    class Far(MemoryStore):
+        reads_at_once = 4
+
+        def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+            together.wait()
+            return super().read(name, offset, size)
+
+    store = Far()
+    for number in range(8):
+        store.create(f"o/{number}", b"x")
+    assert [data for _, data in read_all(store, [entry.name for entry in store.entries("o")])] == [b"x"] * 8

@@ -6,11 +6,13 @@ Nothing is modified in place and nothing renamed, so a bucket that lets no objec
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from attrs import frozen
 
-from qlikmigrate.vault.store.error import ObjectNameError
+from qlikmigrate.vault.store.error import ObjectMissingError, ObjectNameError
 
 # No leading dot: `.` and `..` are no names, and a local store's unfinished files are none either.
 _PART = r"[A-Za-z0-9_@~-][A-Za-z0-9._@~-]{0,199}"
@@ -33,6 +35,9 @@ class Store(Protocol):
     server fail, AuthError when a server refuses the credentials, NotFoundError when there is no such bucket, and
     ObjectNameError for what cannot be a name.
     """
+
+    reads_at_once: int
+    """How many reads at a time are faster than one after the other."""
 
     @property
     def location(self) -> str:
@@ -72,6 +77,26 @@ class Store(Protocol):
 
     def sweep(self) -> None:
         """Clear away what processes that were killed left behind, unless one may still be at it."""
+
+
+def read_all(store: Store, names: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Several whole objects in their order, None for one that is missing.
+
+    A bucket answers each read some time later: so it is asked for many at once.
+    """
+
+    def read(name: str) -> bytes | None:
+        try:
+            return store.read(name)
+        except ObjectMissingError:
+            return None
+
+    width = min(store.reads_at_once, len(names))
+    if width <= 1:
+        yield from ((name, read(name)) for name in names)
+        return
+    with ThreadPoolExecutor(width, thread_name_prefix="read") as pool:
+        yield from zip(names, pool.map(read, names), strict=True)
 
 
 def is_name(name: str) -> bool:

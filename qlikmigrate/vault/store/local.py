@@ -36,6 +36,8 @@ _WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 class LocalStore:
     """The store in the folder `path`, which is made with the first object."""
 
+    reads_at_once = 1
+
     def __init__(self, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
         self.path = Path(path)
         self._clock = clock or SystemClock()

@@ -11,6 +11,8 @@ from qlikmigrate.vault.store.interface import Entry, check_folder, check_name, c
 class MemoryStore:
     """A store in memory. `immutable`: it forbids deletions, as a bucket under object lock may."""
 
+    reads_at_once = 1
+
     def __init__(self, *, immutable: bool = False) -> None:
         self._objects: dict[str, bytes] = {}
         self._immutable = immutable

@@ -67,6 +67,8 @@ class ObjectStore:
         UsageError: the environment configures what cannot be.
     """
 
+    reads_at_once = 16
+
     def __init__(self, address: BucketAddress, *, endpoint: str = "", clock: Clock | None = None) -> None:
         self._address = address
         self._clock = clock or SystemClock()
