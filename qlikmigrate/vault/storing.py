@@ -20,6 +20,7 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.vault.catalog import SnapshotInfo, newest
 from qlikmigrate.vault.form import (
+    SETTLED,
     DocumentLine,
     DocumentMeta,
     Header,
@@ -97,6 +98,7 @@ class Storing:
             )
             for (kind, ident), one in self._writer.reused.items()
         ]
+        documents = [self._as_vouched(line) for line in documents]
         last_good, needs = self._last_good()
         manifested = Manifested(
             id=self._id,
@@ -265,10 +267,9 @@ class Storing:
             kind, first = keys[0][1], keys[0][2]
             raws = [self._spool.content(slot) for slot in slots]
             entries = [self._spool.run(slot) for slot in slots]
-            if self._sealed:
-                for key, slot, raw in zip(keys, slots, raws, strict=True):
-                    row = Document(kind=kind, id=key[2], part=Part.ROW, raw=raw, cuts=join_cuts(slot.cuts, ()))
-                    self._rows[kind, key[2]] = row_hash(row)
+            for key, slot, raw in zip(keys, slots, raws, strict=True):
+                row = Document(kind=kind, id=key[2], part=Part.ROW, raw=raw, cuts=join_cuts(slot.cuts, ()))
+                self._rows[kind, key[2]] = row_hash(row)
             meta = RowsMeta(
                 kind=kind,
                 rows=tuple(
@@ -289,6 +290,14 @@ class Storing:
                 )
             )
         return lines
+
+    def _as_vouched(self, line: DocumentLine) -> DocumentLine:
+        """A document that was read with another row than the one stored here is vouched for by none."""
+        reused = self._writer.reused.get((line.kind, line.id))
+        reading = reused.reading if reused else self._writer.readings.get((line.kind, line.id))
+        if reading is None or reading.row_hash == self._rows.get((line.kind, line.id)):
+            return line
+        return evolve(line, flags=line.flags.replace(SETTLED, ""))
 
     def _last_good(self) -> tuple[tuple[LastGood, ...], tuple[str, ...]]:
         """What could not be read now, and the snapshots that hold it: retention leaves those alone."""
