@@ -52,7 +52,7 @@ _ROWS_MAX_BYTES = 8 * _ROWS_BYTES
 
 @frozen(kw_only=True)
 class _Work:
-    """A record to store: made in `record` when its turn comes. `base`: an earlier version; `version`: its number."""
+    """A record to store: `text`, or what lies in the spool. `base`: what it may build on; `version`: its number."""
 
     what: What
     kind: Kind
@@ -60,7 +60,6 @@ class _Work:
     text: bytes | None = field(default=None, repr=False)
     slot: Slot | None = None
     base: Ref | None = None
-    base_content: bytes | None = field(default=None, repr=False)
     version: int = 0
 
 
@@ -162,41 +161,42 @@ class Storing:
     ) -> _Work:
         """A record to store, with the earlier version that it may build on."""
         size = len(text) if text is not None else slot.size if slot else 0
+        found = None
         if base is not None and not self._sealed:
-            try:
+            # What is damaged is not built upon.
+            with contextlib.suppress(PieceError):
                 found = self._vault.shelf.base_for(base, size)
-                if found is not None:
-                    base, version = found
-                    content = self._vault.shelf.content(base)
-                    return _Work(
-                        what=what,
-                        kind=kind,
-                        ident=ident,
-                        text=text,
-                        slot=slot,
-                        base=base,
-                        base_content=content,
-                        version=version,
-                    )
-            except PieceError:
-                pass  # what is damaged is not built upon
-        return _Work(what=what, kind=kind, ident=ident, text=text, slot=slot)
+        place, version = found or (None, 0)
+        return _Work(what=what, kind=kind, ident=ident, text=text, slot=slot, base=place, version=version)
 
     def _store(self, works: Iterable[_Work]) -> Iterator[Ref]:
         """Store records, in order; where each lies."""
         press = Press(self._dictionary)
-        for work, pressed in press.run(works, self._content, is_stored=self._is_stored):
+        for work, pressed in press.run(works, self._content, base=self._base, is_stored=self._is_stored):
             yield self._place(work, pressed)
 
-    def _content(self, work: _Work, codec: Codec) -> tuple[bytes, bytes | None]:
+    def _content(self, work: _Work, codec: Codec) -> bytes:
         if work.text is not None:
-            return work.text, work.base_content
+            return work.text
         assert work.slot is not None
         meta = DocumentMeta(kind=work.kind, id=work.ident, cuts=work.slot.cuts)
-        return write_record(meta, self._spool.content(work.slot, codec)), work.base_content
+        return write_record(meta, self._spool.content(work.slot, codec))
+
+    def _base(self, work: _Work) -> bytes | None:
+        with contextlib.suppress(PieceError):
+            return self._vault.shelf.content(work.base) if work.base else None
+        return None
 
     def _is_stored(self, digest: str) -> bool:
-        return self._known.content(digest) is not None
+        """Whether the vault has that content, whole: what is damaged there is stored again while it is at hand."""
+        place = self._known.content(digest)
+        if place is None or self._sealed:
+            return place is not None
+        try:
+            self._vault.shelf.content(place)
+        except PieceError:
+            return False
+        return True
 
     def _place(self, work: _Work, pressed: Pressed) -> Ref:
         known = self._contents.get(pressed.sha256)
