@@ -83,7 +83,6 @@ class Storing:
 
     def run(self) -> SnapshotInfo:
         """Store everything; the snapshot as it is listed from now on."""
-        self._check_base()
         begun = str(Begun(self._id, self._vault.clock.now()))
         self._vault.store.create(begun, b"")
         slots = self._spool.slots
@@ -122,20 +121,6 @@ class Storing:
         return info
 
     # Pieces
-
-    def _check_base(self) -> None:
-        """What is taken over must still be there: the vault may have been tidied since it was looked up."""
-        marked = self._vault.catalog.marked
-        for one in self._writer.reused.values():
-            wanted = {one.ref.pack} | ({one.run[0].pack} if one.run else set())
-            if any(pack not in self._vault.shelf.packs or pack in marked for pack in wanted):
-                from qlikmigrate.kernel.error import LockedError
-
-                raise LockedError(
-                    "the vault was tidied while the snapshot was taken",
-                    hint="run the backup again",
-                    code="vault-changed",
-                )
 
     def _learn_dictionary(self, details: Sequence[Key]) -> None:
         if self._known.dictionaries:
@@ -317,13 +302,18 @@ class Storing:
 
     def _publish(self, manifested: Manifested, place: Ref, needs: tuple[str, ...]) -> SnapshotInfo:
         vault = self._vault
+        # Whoever took the lock over may have tidied away what this builds on.
+        self._stream.lock.check()
         vault.shelf.refresh()
         refs = [place, *(line.ref for line in manifested.documents), *(line.ref for line in manifested.rows)]
         refs += [line.run[0] for line in manifested.documents if line.run]
         refs += [line.run for line in manifested.rows if line.run]
         refs += manifested.dictionaries
         # Frames of an encrypted vault build on nothing outside their pack, and cannot be looked into here.
-        packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
+        try:
+            packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
+        except PieceError as error:
+            raise vault.shelf.corrupt(error) from None
         missing = packs - vault.shelf.packs.keys()
         if missing:
             raise FailedError(f"pack {min(missing):08x} is not in {vault.store.location} after it was stored")

@@ -13,13 +13,13 @@ from qlikmigrate.vault.store import Store
 class PackStream:
     """Writes packs from a sequence number on. Whoever writes holds the lock, which is looked at before each pack.
 
-    `written`: the packs stored so far, by sequence number. `stored_bytes`: their size.
+    `lock`: that one. `written`: the packs stored so far, by sequence number. `stored_bytes`: their size.
     """
 
     def __init__(self, store: Store, vault_id: str, sequence: int, lock: Lock, sealing: Sealing | None) -> None:
         self._store = store
         self._vault_id = vault_id
-        self._lock = lock
+        self.lock = lock
         self._sealing = sealing
         self._builder = PackBuilder(vault_id, sequence)
         self._dictionary: Ref | None = None
@@ -72,7 +72,7 @@ class PackStream:
         """
         if not self._builder.pieces:
             return
-        self._lock.check()
+        self.lock.check()
         data = self._builder.finish()
         if self._sealing is not None:
             data = self._sealing.seal(data)
