@@ -26,6 +26,8 @@ from qlikmigrate.vault.name import (
 from qlikmigrate.vault.store import Store, read_all
 
 _PREFIX_CHARS = 8
+# Clocks of two hosts differ by less.
+_SKEW = timedelta(days=1)
 
 
 @frozen(kw_only=True)
@@ -228,6 +230,15 @@ def newest(ones: Iterable[SnapshotInfo], tenant: str) -> SnapshotInfo | None:
     """The last snapshot of a whole tenant, complete or not, by its tag."""
     found: Sequence[SnapshotInfo] = [one for one in ones if one.tenant == tenant and not one.partial]
     return max(found, key=lambda one: (one.taken_at, one.id), default=None)
+
+
+def last_first(ones: Iterable[SnapshotInfo], tenant: str, now: datetime) -> list[SnapshotInfo]:
+    """Snapshots of a whole tenant, complete or not, by its tag, the last one first.
+
+    One of the future comes last: by it nothing that was stored since would be known.
+    """
+    found = [one for one in ones if one.tenant == tenant and not one.partial]
+    return sorted(found, key=lambda one: (one.taken_at <= now + _SKEW, one.taken_at, one.id), reverse=True)
 
 
 def _is_tenant(one: SnapshotInfo, wanted: str) -> bool:

@@ -6,6 +6,7 @@ next backup: ids, rows and contents appear in it only as keyed hashes, so that i
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Mapping
@@ -18,11 +19,13 @@ import platformdirs
 from attrs import define, evolve, field, frozen
 
 from qlikmigrate.kernel.clock import rfc3339
+from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.kernel.file import private_folder, write_atomic
 from qlikmigrate.model.earlier import Reading, row_hash
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault.form import BARE, SECRETS, SETTLED, RowsLine
 from qlikmigrate.vault.name import Ref
+from qlikmigrate.vault.shelf import MAX_DEPTH, PieceError, Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
 
 _FORMAT = "qlikmigrate-vault-table"
@@ -92,7 +95,7 @@ class Knowledge:
         self.documents[self.named(kind, ident)] = known
 
     def only(self, packs: Collection[int]) -> Knowledge:
-        """What is known as far as it lies in `packs`: what is missing or about to go is not built upon."""
+        """What is known as far as it lies in `packs`; of an encrypted vault, where nothing builds on other packs."""
         found = evolve(self, documents={}, last_good=dict(self.last_good))
         for key, one in self.documents.items():
             if one.ref.pack in packs and (one.run is None or one.run[0].pack in packs):
@@ -100,15 +103,6 @@ class Knowledge:
             else:
                 found.last_good[key] = (one.snapshot,)
         found.contents = {key: ref for key, ref in self.contents.items() if ref.pack in packs}
-        found.rows = {
-            key: one
-            for key, one in self.rows.items()
-            if one.ref.pack in packs and (one.run is None or one.run.pack in packs)
-        }
-        if self.manifest is not None and self.manifest.pack not in packs:
-            found.manifest = None
-        if any(ref.pack not in packs for ref in self.dictionaries):
-            found.dictionaries = ()
         return found
 
     def moved(self, moves: Mapping[Ref, Ref]) -> Knowledge:
@@ -122,40 +116,60 @@ class Knowledge:
         return found
 
     @classmethod
-    def of(cls, snapshot: VaultSnapshot) -> Knowledge:
-        """What one snapshot tells.
-
-        Raises:
-            PieceError, CorruptError: it is damaged.
-        """
-        shelf = snapshot.shelf
-        found = cls(
-            snapshot=snapshot.info.id,
-            identity=snapshot.manifest.identity.encode(),
-            dictionaries=snapshot.manifested.dictionaries,
-            manifest=snapshot.info.manifest,
-        )
+    def of(cls, snapshot: VaultSnapshot, packs: Collection[int]) -> Knowledge:
+        """What one snapshot tells, as far as it lies, with all that it builds on, in `packs`."""
+        ground = _Ground(snapshot.shelf, packs)
+        found = cls(snapshot=snapshot.info.id, identity=snapshot.manifest.identity.encode())
+        if all(map(ground.bears, snapshot.manifested.dictionaries)):
+            found.dictionaries = snapshot.manifested.dictionaries
+        if ground.bears(snapshot.info.manifest):
+            found.manifest = snapshot.info.manifest
         rows: dict[tuple[Kind, str], bytes] = {}
         for chunk in snapshot.manifested.rows:
-            found.rows[chunk.kind, chunk.first] = chunk
-            for row in snapshot.rows_of(chunk):
-                rows[row.kind, row.id] = row_hash(row)
+            # Where rows are damaged no row is equal to a new one, and what they vouched for is read again.
+            with contextlib.suppress(CorruptError):
+                rows |= {(row.kind, row.id): row_hash(row) for row in snapshot.rows_of(chunk)}
+            if ground.bears(chunk.ref) and (chunk.run is None or ground.bears(chunk.run)):
+                found.rows[chunk.kind, chunk.first] = chunk
         for line in snapshot.manifested.documents:
-            found.learn(
-                line.kind,
-                line.id,
-                KnownDocument(
-                    ref=line.ref,
-                    run=line.run,
-                    reading=reading_of(line.read_at, line.flags, rows.get((line.kind, line.id), b"")),
-                    snapshot=snapshot.info.id,
-                ),
-            )
+            if ground.bears(line.ref) and (line.run is None or ground.bears(line.run[0])):
+                reading = reading_of(line.read_at, line.flags, rows.get((line.kind, line.id), b""))
+                known = KnownDocument(ref=line.ref, run=line.run, reading=reading, snapshot=snapshot.info.id)
+                found.learn(line.kind, line.id, known)
         for good in snapshot.last_good:
             name = _name(good.kind, good.id)
             found.last_good[name] = (*found.last_good.get(name, ()), *good.snapshots)
-        for ref in snapshot.refs():
-            found.contents[bytes.fromhex(shelf.piece(ref).sha256)] = ref
+        for ref in filter(ground.bears, snapshot.refs()):
+            found.contents[bytes.fromhex(snapshot.shelf.piece(ref).sha256)] = ref
+        return found
+
+
+@frozen
+class _Ground:
+    """Which pieces may be built upon: those that lie, with all that they build on, in packs that will stay."""
+
+    shelf: Shelf
+    packs: Collection[int]
+    _seen: dict[Ref, bool] = field(factory=dict, init=False)
+
+    def bears(self, ref: Ref) -> bool:
+        """Whether a piece is one."""
+        line: list[Ref] = []
+        current: Ref | None = ref
+        found = True
+        while current is not None:
+            if current in self._seen:
+                found = self._seen[current]
+                break
+            line.append(current)
+            try:
+                current = self.shelf.piece(current).base
+            except PieceError:
+                found = False
+            if not found or line[-1].pack not in self.packs or len(line) > MAX_DEPTH + 2:
+                found = False
+                break
+        self._seen.update(dict.fromkeys(line, found))
         return found
 
 

@@ -44,24 +44,25 @@ class Press:
     def run(
         self,
         works: Iterable[W],
-        content: Callable[[W, Codec], tuple[bytes, bytes | None]],
+        content: Callable[[W, Codec], bytes],
         *,
+        base: Callable[[W], bytes | None] = lambda _: None,
         is_stored: Callable[[str], bool] = lambda _: False,
     ) -> Iterator[tuple[W, Pressed]]:
         """Each work with its frame, in order.
 
-        `content` gives a work's content and an earlier version to build on, or None; it is called on threads, with a
-        codec for what lies in a spool. `is_stored` tells by SHA-256 what needs no frame.
+        `content` gives a work's content, `base` an earlier version to build on, or None. `is_stored` tells by SHA-256
+        what needs no frame. All are called on threads, `content` with a codec for what lies in a spool.
         """
 
         def press(work: W) -> tuple[W, Pressed]:
             reading, writing = pair = self._codecs.get()
             try:
-                text, base = content(work, reading)
+                text = content(work, reading)
                 digest = sha256(text)
                 if is_stored(digest):
                     return work, Pressed(sha256=digest, size=len(text))
-                frame, whole = _frame(text, base, writing)
+                frame, whole = _frame(text, base(work), writing)
                 return work, Pressed(sha256=digest, size=len(text), frame=frame, whole=whole)
             finally:
                 self._codecs.put(pair)

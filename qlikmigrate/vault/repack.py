@@ -182,7 +182,7 @@ class _Repack:
                 base = None if version.before is None else shelf.content(version.before)
                 yield version, shelf.content(version.old), base
 
-        pressed = Press(dictionary).run(works(), _content)
+        pressed = Press(dictionary).run(works(), lambda work, _: work[1], base=lambda work: work[2])
         for done, ((version, text, base), one) in enumerate(pressed, 1):
             self._check(one, text, base, dictionary)
             self.new[version.old] = self._add(stream, version, one, text, dictionary, place)
@@ -246,7 +246,7 @@ class _Repack:
             piece = evolve(self.vault.shelf.piece(snapshot.info.manifest), size=len(text))
             version = _numbered(snapshot.info.manifest, piece, [one for one, _ in chain])
             base = next((kept for one, kept in chain if one.old == version.before), None)
-            ((_, pressed),) = press.run([(text, base)], _same)
+            ((_, pressed),) = press.run([(text, base)], lambda work, _: work[0], base=lambda work: work[1])
             ref = self._add(stream, version, pressed, text, dictionary, places[0] if places else None)
             self.new[version.old] = ref
             chain.append((version, text))
@@ -318,11 +318,3 @@ def publish_again(
         shown=info.shown,
     )
     return vault.publish(header, generation=info.name.generation + 1)
-
-
-def _content(work: tuple[_Version, bytes, bytes | None], _: Codec) -> tuple[bytes, bytes | None]:
-    return work[1], work[2]
-
-
-def _same(work: tuple[bytes, bytes | None], _: Codec) -> tuple[bytes, bytes | None]:
-    return work

@@ -401,5 +401,5 @@ def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
     )
 
 
-def _as_it_is(content: bytes, _: Codec) -> tuple[bytes, bytes | None]:
-    return content, None
+def _as_it_is(content: bytes, _: Codec) -> bytes:
+    return content

@@ -21,6 +21,7 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.vault.catalog import SnapshotInfo, newest
 from qlikmigrate.vault.form import (
+    SETTLED,
     DocumentLine,
     DocumentMeta,
     Header,
@@ -52,7 +53,7 @@ _ROWS_MAX_BYTES = 8 * _ROWS_BYTES
 
 @frozen(kw_only=True)
 class _Work:
-    """A record to store: made in `record` when its turn comes. `base`: an earlier version; `version`: its number."""
+    """A record to store: `text`, or what lies in the spool. `base`: what it may build on; `version`: its number."""
 
     what: What
     kind: Kind
@@ -60,7 +61,6 @@ class _Work:
     text: bytes | None = field(default=None, repr=False)
     slot: Slot | None = None
     base: Ref | None = None
-    base_content: bytes | None = field(default=None, repr=False)
     version: int = 0
 
 
@@ -84,7 +84,6 @@ class Storing:
 
     def run(self) -> SnapshotInfo:
         """Store everything; the snapshot as it is listed from now on."""
-        self._check_base()
         begun = str(Begun(self._id, self._vault.clock.now()))
         self._vault.store.create(begun, b"")
         slots = self._spool.slots
@@ -98,6 +97,7 @@ class Storing:
             )
             for (kind, ident), one in self._writer.reused.items()
         ]
+        documents = [self._as_vouched(line) for line in documents]
         unread = [(note.kind, note.id) for note in (*self._manifest.unreadable, *self._manifest.missing)]
         since = {name: made_at(self._spool, *name) for name in unread}
         last_good = find_last_good(self._vault, self._known, self._writer.tenant, since)
@@ -130,23 +130,6 @@ class Storing:
 
     # Pieces
 
-    def _check_base(self) -> None:
-        """What is taken over must still be there: the vault may have been tidied since it was looked up.
-
-        Of all else that is known only what is there serves from now on.
-        """
-        sound = self._vault.shelf.packs.keys() - self._vault.catalog.marked
-        self._known = self._known.only(sound)
-        for one in self._writer.reused.values():
-            if not {one.ref.pack} | ({one.run[0].pack} if one.run else set()) <= sound:
-                from qlikmigrate.kernel.error import LockedError
-
-                raise LockedError(
-                    "the vault was tidied while the snapshot was taken",
-                    hint="run the backup again",
-                    code="vault-changed",
-                )
-
     def _learn_dictionary(self, details: Sequence[Key]) -> None:
         if self._known.dictionaries:
             with contextlib.suppress(PieceError):
@@ -171,41 +154,42 @@ class Storing:
     ) -> _Work:
         """A record to store, with the earlier version that it may build on."""
         size = len(text) if text is not None else slot.size if slot else 0
+        found = None
         if base is not None and not self._sealed:
-            try:
+            # What is damaged is not built upon.
+            with contextlib.suppress(PieceError):
                 found = self._vault.shelf.base_for(base, size)
-                if found is not None:
-                    base, version = found
-                    content = self._vault.shelf.content(base)
-                    return _Work(
-                        what=what,
-                        kind=kind,
-                        ident=ident,
-                        text=text,
-                        slot=slot,
-                        base=base,
-                        base_content=content,
-                        version=version,
-                    )
-            except PieceError:
-                pass  # what is damaged is not built upon
-        return _Work(what=what, kind=kind, ident=ident, text=text, slot=slot)
+        place, version = found or (None, 0)
+        return _Work(what=what, kind=kind, ident=ident, text=text, slot=slot, base=place, version=version)
 
     def _store(self, works: Iterable[_Work]) -> Iterator[Ref]:
         """Store records, in order; where each lies."""
         press = Press(self._dictionary)
-        for work, pressed in press.run(works, self._content, is_stored=self._is_stored):
+        for work, pressed in press.run(works, self._content, base=self._base, is_stored=self._is_stored):
             yield self._place(work, pressed)
 
-    def _content(self, work: _Work, codec: Codec) -> tuple[bytes, bytes | None]:
+    def _content(self, work: _Work, codec: Codec) -> bytes:
         if work.text is not None:
-            return work.text, work.base_content
+            return work.text
         assert work.slot is not None
         meta = DocumentMeta(kind=work.kind, id=work.ident, cuts=work.slot.cuts)
-        return write_record(meta, self._spool.content(work.slot, codec)), work.base_content
+        return write_record(meta, self._spool.content(work.slot, codec))
+
+    def _base(self, work: _Work) -> bytes | None:
+        with contextlib.suppress(PieceError):
+            return self._vault.shelf.content(work.base) if work.base else None
+        return None
 
     def _is_stored(self, digest: str) -> bool:
-        return self._known.content(digest) is not None
+        """Whether the vault has that content, whole: what is damaged there is stored again while it is at hand."""
+        place = self._known.content(digest)
+        if place is None or self._sealed:
+            return place is not None
+        try:
+            self._vault.shelf.content(place)
+        except PieceError:
+            return False
+        return True
 
     def _place(self, work: _Work, pressed: Pressed) -> Ref:
         known = self._contents.get(pressed.sha256)
@@ -276,10 +260,9 @@ class Storing:
             kind, first = keys[0][1], keys[0][2]
             raws = [self._spool.content(slot) for slot in slots]
             entries = [self._spool.run(slot) for slot in slots]
-            if self._sealed:
-                for key, slot, raw in zip(keys, slots, raws, strict=True):
-                    row = Document(kind=kind, id=key[2], part=Part.ROW, raw=raw, cuts=join_cuts(slot.cuts, ()))
-                    self._rows[kind, key[2]] = row_hash(row)
+            for key, slot, raw in zip(keys, slots, raws, strict=True):
+                row = Document(kind=kind, id=key[2], part=Part.ROW, raw=raw, cuts=join_cuts(slot.cuts, ()))
+                self._rows[kind, key[2]] = row_hash(row)
             meta = RowsMeta(
                 kind=kind,
                 rows=tuple(
@@ -301,6 +284,14 @@ class Storing:
             )
         return lines
 
+    def _as_vouched(self, line: DocumentLine) -> DocumentLine:
+        """A document that was read with another row than the one stored here is vouched for by none."""
+        reused = self._writer.reused.get((line.kind, line.id))
+        reading = reused.reading if reused else self._writer.readings.get((line.kind, line.id))
+        if reading is None or reading.row_hash == self._rows.get((line.kind, line.id)):
+            return line
+        return evolve(line, flags=line.flags.replace(SETTLED, ""))
+
     # The end
 
     def _publish(self, manifested: Manifested, place: Ref, needs: tuple[str, ...]) -> SnapshotInfo:
@@ -313,7 +304,10 @@ class Storing:
         refs += [line.run for line in manifested.rows if line.run]
         refs += manifested.dictionaries
         # Frames of an encrypted vault build on nothing outside their pack, and cannot be looked into here.
-        packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
+        try:
+            packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
+        except PieceError as error:
+            raise vault.shelf.corrupt(error) from None
         missing = packs - vault.shelf.packs.keys()
         if missing:
             raise FailedError(f"pack {min(missing):08x} is not in {vault.store.location} after it was stored")

@@ -15,13 +15,13 @@ from qlikmigrate.archive.layout import dump, load
 from qlikmigrate.kernel.clock import Clock, SystemClock
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError, WrongKeyError
 from qlikmigrate.kernel.event import Sink, discard
-from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, newest, read_head
+from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, last_first, read_head
 from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, check_version, read_moves
 from qlikmigrate.vault.known import Knowledge, Table
 from qlikmigrate.vault.lock import Lock, acquire
 from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, DrillName, MovesName, PackName, Ref, SnapshotName, sha256
 from qlikmigrate.vault.sealing import Opening, Sealing
-from qlikmigrate.vault.shelf import PieceError, Shelf
+from qlikmigrate.vault.shelf import Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store, open_store, read_all
 from qlikmigrate.vault.writer import VaultWriter
@@ -189,19 +189,14 @@ class Vault:
 
     def knowledge(self, tenant: str) -> Knowledge:
         """What earlier snapshots of a tenant (its tag) know. Damage to them is no error: then less is known."""
-        marked = self.catalog.marked
+        packs = self.shelf.packs.keys() - self.catalog.marked
         if self.encrypted:
-            packs = {seq: name.sha256 for seq, (name, _) in self.shelf.packs.items()}
-            found = Table.of(self.id, tenant).read(packs).moved(self.moves())
-            return found.only(packs.keys() - marked)
-        last = newest(self.catalog.snapshots, tenant)
-        if last is None:
-            return Knowledge()
-        try:
-            found = Knowledge.of(self.snapshot(last))
-        except (PieceError, CorruptError):
-            return Knowledge()
-        return found.only(self.shelf.packs.keys() - marked)
+            stored = {seq: name.sha256 for seq, (name, _) in self.shelf.packs.items()}
+            return Table.of(self.id, tenant).read(stored).moved(self.moves()).only(packs)
+        for info in last_first(self.catalog.snapshots, tenant, self.clock.now()):
+            with contextlib.suppress(CorruptError):
+                return Knowledge.of(self.snapshot(info), packs)
+        return Knowledge()
 
     def moves(self) -> dict[Ref, Ref]:
         """Where pieces lie that a repack wrote anew, by where they lay before; told in encrypted vaults only.

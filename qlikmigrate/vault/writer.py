@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qlikmigrate.archive.layout import MAX_DOCUMENT_BYTES
 from qlikmigrate.archive.spool import Spool
-from qlikmigrate.kernel.error import FailedError
+from qlikmigrate.kernel.error import FailedError, LockedError
 from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import Reading
@@ -19,6 +19,7 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.known import Knowledge, KnownDocument
+from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.storing import Storing
 from qlikmigrate.vault.stream import PackStream
 
@@ -53,6 +54,7 @@ class VaultWriter:
         self.tenant = ""
         self.identity = ""
         self.knowledge = Knowledge()
+        self._seen: object = None
         self.info: SnapshotInfo | None = None
         self.stored_bytes = 0
 
@@ -109,10 +111,9 @@ class VaultWriter:
             self.begin(manifest.tenant, manifest.identity)
         try:
             with vault.lock(sink=self.sink, watch=self._watch) as lock:
-                vault.refresh()
+                self._look_again()
                 stream = PackStream(vault.store, vault.id, vault.next_sequence(), lock, vault.sealing)
-                job = Storing(self, stream, manifest, capture)
-                self.info = job.run()
+                self.info = Storing(self, stream, manifest, capture).run()
                 self.stored_bytes = stream.stored_bytes
         finally:
             self.abandon()
@@ -122,9 +123,10 @@ class VaultWriter:
 
     def begin(self, tenant: TenantFacts, identity: str) -> None:
         """Look up what the vault knows of a tenant, as `identity` saw it."""
+        self.vault.refresh()
         self.tenant = self.vault.tag(tenant.id)
         self.identity = identity
-        self.knowledge = self.vault.knowledge(self.tenant)
+        self._look()
 
     def known(self, kind: Kind, ident: str) -> Reading | None:
         """The reading behind the document that the newest snapshot holds."""
@@ -145,6 +147,41 @@ class VaultWriter:
 
     def carry(self, kind: Kind, ident: str) -> None:
         """It could not be had: nothing to do now, since the manifest will say so, and its last version is looked up."""
+
+    def _look(self) -> None:
+        self._seen = (self.vault.catalog, self.vault.shelf.packs)
+        self.knowledge = self.vault.knowledge(self.tenant)
+
+    def _look_again(self) -> None:
+        """Others may have written to the vault, or tidied it, since it was looked up.
+
+        Raises:
+            LockedError: what is taken over is gone, or about to go.
+        """
+        self.vault.refresh()
+        if self._seen == (self.vault.catalog, self.vault.shelf.packs):
+            return
+        self._look()
+        for (kind, ident), before in self.reused.items():
+            now = self.knowledge.document(kind, ident)
+            if now is not None and now.reading == before.reading:
+                self.reused[kind, ident] = now
+            elif not self._stays(before):
+                raise LockedError(
+                    "the vault was tidied while the snapshot was taken",
+                    hint="run the backup again",
+                    code="vault-changed",
+                )
+
+    def _stays(self, known: KnownDocument) -> bool:
+        """Whether a document lies where it was known to, and will."""
+        refs = [known.ref, *((known.run[0],) if known.run else ())]
+        vault = self.vault
+        try:
+            needed = frozenset(ref.pack for ref in refs) if vault.encrypted else vault.shelf.reach(refs)
+        except PieceError:
+            return False
+        return needed <= vault.shelf.packs.keys() - vault.catalog.marked
 
     def _open_spool(self) -> Spool:
         if self._spool is None:

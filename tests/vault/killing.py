@@ -69,6 +69,10 @@ class Mortal:
     def delete(self, name: str) -> None:
         self._write(lambda: self.inner.delete(name))
 
+    @property
+    def reads_at_once(self) -> int:
+        return 1
+
     def is_immutable(self) -> bool:
         return self.inner.is_immutable()
 

@@ -51,6 +51,10 @@ class Full:
     def delete(self, name: str) -> None:
         self.inner.delete(name)
 
+    @property
+    def reads_at_once(self) -> int:
+        return 1
+
     def is_immutable(self) -> bool:
         return False
 
