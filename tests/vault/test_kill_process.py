@@ -113,5 +113,5 @@ def test_a_few_kills(stage: Stage, verb: str, record_property: Callable[[str, ob
 def test_many_kills(stage: Stage, verb: str, record_property: Callable[[str, object], None]) -> None:
     """The long form: a hundred of each, and most of them strike while it is at work."""
     counts = rip(stage, verb, 100, record_property)
-    assert counts["holding"] >= 20
+    assert counts["holding"] >= 10
     assert counts["too late"] <= 60

@@ -83,9 +83,9 @@ def test_second_prune_changes_nothing(clock: ManualClock) -> None:
     assert before == {folder: names(vault.store, folder) for folder in (PACKS, SNAPSHOTS, GONE, MARKS)}
 
 
-def test_undelete(clock: ManualClock) -> None:
+def test_undelete(store: Store, clock: ManualClock) -> None:
     """Within the margin a removed snapshot comes back whole; after it, and for a strange id, there is a clear error."""
-    vault = Vault.create(MemoryStore(), clock=clock)
+    vault = Vault.create(store, clock=clock)
     states = nights(vault, 4)
     first = vault.snapshots()[0]
     at_night(clock, 4)

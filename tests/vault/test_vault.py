@@ -86,9 +86,9 @@ def test_large_documents_are_read_through_few_others(clock: ManualClock, monkeyp
     assert sum(1 for ref in documents if pieces[ref].version == 0) == 1
 
 
-def test_deletion_and_return(clock: ManualClock) -> None:
+def test_deletion_and_return(store: Store, clock: ManualClock) -> None:
     """What is deleted is in no later snapshot; what comes back unchanged is stored once."""
-    vault = Vault.create(MemoryStore(), clock=clock)
+    vault = Vault.create(store, clock=clock)
     town = Town(automations=5)
     states = [town.state()]
     town.back_up(vault)
@@ -177,9 +177,9 @@ def test_last_good_version_is_named(clock: ManualClock) -> None:
         assert (good.id, good.snapshot) == (ident, first.id)
 
 
-def test_nothing_is_seen_before_the_head(clock: ManualClock) -> None:
+def test_nothing_is_seen_before_the_head(store: Store, clock: ManualClock) -> None:
     """A writer that is given up leaves no snapshot, and the next one is whole."""
-    vault = Vault.create(MemoryStore(), clock=clock)
+    vault = Vault.create(store, clock=clock)
     town = Town()
     with vault.writer() as writer:
         for one in town.documents():
@@ -221,9 +221,9 @@ def test_odd_ids(clock: ManualClock) -> None:
     check(vault, [town.state()])
 
 
-def test_reader_goes_on_while_others_write(clock: ManualClock) -> None:
+def test_reader_goes_on_while_others_write(store: Store, clock: ManualClock) -> None:
     """A snapshot that is open gives the same whatever is written meanwhile, and reading takes no lock."""
-    vault = Vault.create(MemoryStore(), clock=clock)
+    vault = Vault.create(store, clock=clock)
     town = Town()
     before = town.state()
     opened = vault.snapshot(town.back_up(vault))
