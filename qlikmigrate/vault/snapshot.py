@@ -173,9 +173,19 @@ class VaultSnapshot:
             raise self.shelf.corrupt(error) from None
         except ValueError as error:
             raise self._corrupt(f"its manifest: {error}") from None
-        if found.id != self.info.id:
+        info = self.info
+        if found.id != info.id:
             raise self._corrupt("its manifest belongs to another snapshot")
+        if _claims(found) != (info.tenant, info.started_at, info.taken_at, info.complete, info.partial):
+            # A head lies in clear: whoever can write to the store can make one, and in an encrypted vault no manifest.
+            raise self._corrupt("its head says something else than its manifest")
         return found
 
     def _corrupt(self, why: object) -> CorruptError:
         return CorruptError(f"snapshot {self.info.id} is damaged: {why}", hint="`verify` tells what is damaged")
+
+
+def _claims(found: Manifested) -> tuple[object, ...]:
+    """What a head says of its manifest."""
+    head, capture = found.head, found.capture
+    return found.tenant, capture.started_at, capture.finished_at, head.complete, head.selection is not None

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 from night import State, Town, missing, state_of
 from sealed import back_up, contents, host, make, opener, other_secret, reading, sealer, writing
 
 from qlikmigrate.kernel.clock import ManualClock
-from qlikmigrate.kernel.error import WrongKeyError
+from qlikmigrate.kernel.error import CorruptError, WrongKeyError
 from qlikmigrate.model.document import Part
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault import Vault
-from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, PACKS, SNAPSHOTS, PackName
+from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, PACKS, SNAPSHOTS, PackName, SnapshotName, sha256
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.repack import repack
 from qlikmigrate.vault.repair import Repaired, open_for_repair, repair
@@ -177,7 +178,7 @@ def test_harm_to_lists_of_moves(scene: Scene) -> None:
     (entry,) = store.entries(MOVES)
     data = store.read(entry.name)
     store.delete(entry.name)
-    store.create(entry.name, data[:-1] + b"\0")
+    store.create(entry.name, data[:-1] + bytes([data[-1] ^ 1]))
     found = verify_vault(writing(store, ManualClock()), Level.HASH)
     assert [one.object for one in found.damages] == [entry.name]
     mended(store)
@@ -191,6 +192,32 @@ def test_the_description_is_made_again(scene: Scene) -> None:
     vault, _ = mended(store)
     assert vault.encrypted
     assert verify_vault(vault).ok
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"complete": False},
+        {"partial": True},
+        {"tenant": "0" * 16},
+        {"finished_at": "2026-04-01T00:00:00Z"},
+        {"started_at": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_a_head_that_somebody_made(scene: Scene, claim: dict[str, object]) -> None:
+    """Whoever can write to the store can make a head, hash and all: one that contradicts its manifest is refused."""
+    name = max(one for one in scene.objects if SnapshotName.parse(one))
+    told = SnapshotName.parse(name)
+    assert told is not None
+    forged = json.dumps(json.loads(scene.objects[name]) | claim).encode()
+    store = scene.harmed("", None)
+    store.delete(name)
+    store.create(str(evolve(told, sha256=sha256(forged))), forged)
+    vault = reading(store)
+    info = vault.find(told.id, allow_incomplete=True)
+    with pytest.raises(CorruptError, match="something else"):
+        vault.snapshot(info)
+    assert told.id in verify_vault(vault).hit
 
 
 @pytest.mark.parametrize("hurt", ["one", "all", "none"])

@@ -205,7 +205,7 @@ def test_moves_of_damaged_lists_are_not_followed(scene: Scene) -> None:
     (entry,) = scene.store.entries(MOVES)
     data = scene.store.read(entry.name)
     scene.store.delete(entry.name)
-    scene.store.create(entry.name, data[:-5] + b"\0" + data[-4:])
+    scene.store.create(entry.name, data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
     assert scene.night()[1] == 0
     damages = verify_vault(reading(scene.store, scene.clock)).damages
     assert [one.object for one in damages] == [entry.name]
