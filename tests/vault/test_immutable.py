@@ -30,7 +30,7 @@ def names(store: Store) -> list[str]:
     return [entry.name for folder in FOLDERS for entry in store.entries(folder)]
 
 
-@pytest.fixture(params=["memory-immutable", "s3-versioned", "s3-locked"])
+@pytest.fixture(params=["memory-immutable", "s3-locked", pytest.param("s3-versioned", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, make_place: Callable[[str], Place]) -> Place:
     """Each kind of place that frees nothing."""
     return make_place(request.param)

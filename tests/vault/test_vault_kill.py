@@ -22,7 +22,7 @@ from qlikmigrate.vault.store import MemoryStore
 
 SEED = 20261126
 # How many writes of each work are tried in the short form; all of them in the long one.
-FEW = {"memory": 4, "local": 2, "s3-plain": 1}
+FEW = {"memory": 3, "local": 2, "s3-plain": 1}
 # Of the slower places the short form takes one form of each work.
 SHORT = [
     (kind, form, work)
