@@ -17,7 +17,7 @@ _OWN_KEYS = ("QLIKMIGRATE_IDENTITY", "QLIKMIGRATE_RECIPIENTS")
 @command("demo", "The whole story on embedded tenants; no account needed")
 @click.option("--folder", default="qlikmigrate-demo", show_default=True, metavar="DIR", help="Where its files go.")
 def demo_command(session: Session, folder: str) -> None:
-    """Back up an embedded tenant, plan, restore into a second one, check; then keep snapshots. No account, no network."""
+    """Back up an embedded tenant, plan, restore into a second one, check, fill a vault. No account, no network."""
     from qlikmigrate.cli.tenant import file_stamp
     from qlikmigrate.kernel.file import private_folder, write_atomic
     from qlikmigrate.sandbox import Sandbox

@@ -18,7 +18,7 @@ from stage import Stage, document
 from qlikmigrate.sandbox import Delay, Fault
 
 PROGRAM = [sys.executable, "-m", "qlikmigrate"]
-_PATIENCE_S = 30
+_PATIENCE_S = 120
 
 
 def call(*words: str | Path, cwd: Path, **more: object) -> subprocess.CompletedProcess[bytes]:
