@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import define, field
 
 from qlikmigrate.cli.app import run
-from qlikmigrate.kernel.clock import Clock
+from qlikmigrate.kernel.clock import Clock, ManualClock, SystemClock
 from qlikmigrate.sandbox import CloudTenant, Server, Switches
 
 QCS = "61a87510-c7a3-11ea-95da-0fb0c241e75c"
@@ -170,6 +171,18 @@ def staged(folder: Path, capture: Any, *, clock: Clock | None = None, **switches
     finally:
         source.server.stop()
         target.server.stop()
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
+    """From now on every command goes by `clock`, and no wait takes time."""
+
+    async def sleep(self: SystemClock, seconds: float) -> None:
+        await clock.sleep(seconds)
+
+    monkeypatch.setattr(SystemClock, "now", lambda self: clock.now())
+    monkeypatch.setattr(SystemClock, "monotonic", lambda self: clock.monotonic())
+    monkeypatch.setattr(SystemClock, "pause", lambda self, seconds: clock.pause(seconds))
+    monkeypatch.setattr(SystemClock, "sleep", sleep)
 
 
 def start_block(mode: str = "manual", **inputs: str) -> dict[str, Any]:

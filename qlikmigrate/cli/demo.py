@@ -17,7 +17,7 @@ _OWN_KEYS = ("QLIKMIGRATE_IDENTITY", "QLIKMIGRATE_RECIPIENTS")
 @command("demo", "The whole story on embedded tenants; no account needed")
 @click.option("--folder", default="qlikmigrate-demo", show_default=True, metavar="DIR", help="Where its files go.")
 def demo_command(session: Session, folder: str) -> None:
-    """Back up an embedded tenant, plan, restore into a second one, and check. No account, no network."""
+    """Back up an embedded tenant, plan, restore into a second one, check, fill a vault. No account, no network."""
     from qlikmigrate.cli.tenant import file_stamp
     from qlikmigrate.kernel.file import private_folder, write_atomic
     from qlikmigrate.sandbox import Sandbox
@@ -46,13 +46,17 @@ def demo_command(session: Session, folder: str) -> None:
                 else f"{sightings} times something that starts by itself was enabled!"
             )
         )
+        story.step("Night after night: a vault stores what is new", "backup", "source", "--vault", "vault", "--init")
+        story.step("The next night", "backup", "source", "--vault", "vault")
+        story.step("Try a restore of it", "drill", "vault@latest")
     story.tell(
         f"The files are in {place.absolute()}:\n"
         "  source.qma      the archive: `unzip` and `zstd -d` open it, too\n"
         "  plan.json       what was going to be done\n"
         "  run/report.md   what was done\n"
         "  run/runbook.md  what is left for people\n"
-        "  run/ids.csv     old id, new id"
+        "  run/ids.csv     old id, new id\n"
+        "  vault           two snapshots, and the evidence of the drill"
     )
     session.report.update(archive=str(place / "source.qma"), run=str(place / "run"))
     if sightings:

@@ -37,18 +37,29 @@ def list_command(session: Session, path: str) -> None:
 
 
 def _list_vault(session: Session, location: str) -> None:
-    """Raises: CorruptError, after all others were listed, when the head of a snapshot is damaged."""
+    """Raises: NotFoundError when there is none of the tenant that was named.
+
+    CorruptError, after all others were listed, when the head of a snapshot is damaged.
+    """
     from qlikmigrate.cli.vault import open_vault
-    from qlikmigrate.kernel.error import CorruptError
+    from qlikmigrate.kernel.clock import to_the_second
+    from qlikmigrate.kernel.error import CorruptError, NotFoundError
     from qlikmigrate.ops.evidence import load, shown
     from qlikmigrate.report.vault import snapshot_row
 
     vault = open_vault(session, location)
     drills = {ident: load(raw) for ident, raw in vault.drills()}
     infos = vault.snapshots(session.tenant)
+    if session.tenant and not infos:
+        raise NotFoundError(f"no snapshot in {location} of tenant `{session.tenant}`", code="no-snapshot")
+    tenants = vault.tenants()
     for info in infos:
-        row, text = snapshot_row(info, shown(drills.get(info.id)))
+        row, text = snapshot_row(info, shown(drills.get(info.id)), tenants.get(info.tenant))
         session.output.item(row, text)
+    if session.output.verbose:
+        for info in vault.catalog.gone:
+            told = f"removed: {info.id[:8]} of {to_the_second(info.taken_at)}"
+            session.output.say(f"{told}; `prune {location} --undelete {info.id[:8]}` may have it back")
     session.report["counts"] = {
         "snapshots": {"listed": len(infos), "complete": sum(one.complete for one in infos)},
     }

@@ -9,6 +9,7 @@ import click
 
 from qlikmigrate.cli.option import command, opening, recipients
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.vault import Vault
@@ -53,6 +54,7 @@ def prune_command(
     """
     from qlikmigrate.cli.confirm import confirm
     from qlikmigrate.cli.vault import open_vault
+    from qlikmigrate.kernel.clock import to_the_second
     from qlikmigrate.report.retention import decision_counts
     from qlikmigrate.vault.prune import plan_prune, prune
     from qlikmigrate.vault.repack import refuse_immutable
@@ -70,14 +72,21 @@ def prune_command(
     _tell(session, opened, policy, plan)
     session.report["counts"] = {"snapshots": counts}
     if dry_run:
-        session.closing.append(f"would remove {counts['removed']} of {counts['listed']} snapshots; nothing was changed")
+        listed = number(counts["listed"], "snapshot")
+        session.closing.append(f"would remove {counts['removed']} of {listed}; nothing was changed")
         return
-    confirm(session, f"Remove {counts['removed']} of {counts['listed']} snapshots?")
+    confirm(session, f"Remove {counts['removed']} of {number(counts['listed'], 'snapshot')}?")
     with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = prune(opened, lock, plan, margin=rest, sink=session.output)
-    session.closing.append(f"removed {len(done.plan.removed)} of {counts['listed']} snapshots, {counts['kept']} stay")
+    kept = f"{counts['kept']} {'stays' if counts['kept'] == 1 else 'stay'}"
+    session.closing.append(f"removed {len(done.plan.removed)} of {number(counts['listed'], 'snapshot')}, {kept}")
+    if done.plan.removed:
+        until = to_the_second(session.clock.now() + rest)
+        session.closing.append(f"`prune {vault} --undelete ID` takes one back, at least until {until}")
     if done.repacked is not None:
-        session.closing.append(f"written anew: {done.repacked.pieces} pieces of {done.repacked.snapshots} snapshots")
+        session.closing.append(
+            f"written anew: {done.repacked.pieces} pieces of {number(done.repacked.snapshots, 'snapshot')}"
+        )
 
 
 def _policy(within: str | None, zone: str, keeps: dict[str, int]) -> Policy:

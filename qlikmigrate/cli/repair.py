@@ -6,6 +6,7 @@ import click
 
 from qlikmigrate.cli.option import command, opening, recipients
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 
 @command("repair", "Bring a damaged vault back to a state in which all it says is true")
@@ -18,7 +19,7 @@ def repair_command(session: Session, vault: str, dry_run: bool, recipients: tupl
 
     What is lost is named, and its snapshots are incomplete from then on. Ends with 3 where something is lost.
     """
-    from qlikmigrate.cli.vault import give_keys, open_vault, sealer_of
+    from qlikmigrate.cli.vault import give_keys, open_vault, sealer_of, told_as_vault
     from qlikmigrate.cli.verify import tell_damages
     from qlikmigrate.kernel.error import PartialError
     from qlikmigrate.vault.repair import open_for_repair, repair
@@ -29,9 +30,11 @@ def repair_command(session: Session, vault: str, dry_run: bool, recipients: tupl
         opened = open_vault(session, vault)
         found = verify_vault(opened, Level.CONTENT if opened.readable else Level.HASH, sink=session.output)
         tell_damages(session, opened, found)
-        session.closing.append(f"{len(found.damages)} damages; nothing was changed")
+        session.closing.append(f"{number(len(found.damages), 'damage')}; nothing was changed")
         return
-    opened, written = open_for_repair(open_store(vault), sealing=sealer_of(session, recipients), clock=session.clock)
+    with told_as_vault(vault):
+        sealer = sealer_of(session, recipients)
+        opened, written = open_for_repair(open_store(vault), sealing=sealer, clock=session.clock)
     give_keys(session, opened)
     session.report["vault"] = vault
     with opened.lock(sink=session.output, watch=session.watch) as lock:
@@ -90,10 +93,8 @@ def repack_command(session: Session, vault: str, dry_run: bool, recipients: tupl
     check_repackable(opened)
     if dry_run:
         size = sum(size for _, size in opened.shelf.packs.values())
-        many = len(opened.snapshots())
-        session.closing.append(
-            f"{many} snapshots in {len(opened.shelf.packs)} packs ({kibibytes(size)}) would be written anew"
-        )
+        many, packs = number(len(opened.snapshots()), "snapshot"), number(len(opened.shelf.packs), "pack")
+        session.closing.append(f"{many} in {packs} ({kibibytes(size)}) would be written anew")
         return
     with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = repack(opened, lock, sink=session.output)
@@ -103,6 +104,6 @@ def repack_command(session: Session, vault: str, dry_run: bool, recipients: tupl
         "bytes": {"before": done.before_bytes, "after": done.after_bytes},
     }
     session.closing.append(
-        f"{done.snapshots} snapshots written anew: {kibibytes(done.before_bytes)} before, "
+        f"{number(done.snapshots, 'snapshot')} written anew: {kibibytes(done.before_bytes)} before, "
         f"{kibibytes(done.after_bytes)} after; a prune deletes the old packs later"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def split_address(name: str) -> tuple[str, str] | None:
     if Path(name).exists():
         return (name, "latest") if Path(name).is_dir() and is_vault(name) else None
     location, mark, when = name.rpartition("@")
-    if mark and location and when and (location.startswith(_SCHEMES) or Path(location).is_dir()):
+    if mark and location and (location.startswith(_SCHEMES) or Path(location).is_dir()):
         return location, when
     return (name, "latest") if name.startswith(_SCHEMES) else None
 
@@ -66,10 +67,25 @@ def open_vault(session: Session, location: str, recipients: Sequence[str] = (), 
     from qlikmigrate.vault import Vault
 
     sealer = sealer_of(session, recipients) if writes else None
-    vault = Vault.open(location, sealing=sealer, clock=session.clock)
+    with told_as_vault(location):
+        vault = Vault.open(location, sealing=sealer, clock=session.clock)
     give_keys(session, vault)
     session.report["vault"] = location
     return vault
+
+
+@contextmanager
+def told_as_vault(location: str) -> Iterator[None]:
+    """Whoever names a snapshot where a vault is wanted is told so."""
+    from qlikmigrate.kernel.error import NotFoundError
+
+    try:
+        yield
+    except NotFoundError as error:
+        address = split_address(location)
+        if error.code == "no-vault" and address is not None and address[0] != location:
+            error.hint = f"a vault as a whole is meant here: `{address[0]}`"
+        raise
 
 
 def open_or_make(session: Session, location: str, recipients: Sequence[str], *, init: bool) -> Vault:
@@ -85,7 +101,10 @@ def open_or_make(session: Session, location: str, recipients: Sequence[str], *, 
     try:
         return open_vault(session, location, recipients, writes=True)
     except NotFoundError as error:
-        if not init or error.code != "no-vault":
+        if error.code != "no-vault":
+            raise
+        if not init:
+            error.hint = "--init makes one"
             raise
     return Vault.create(location, sealing=sealer_of(session, recipients), clock=session.clock)
 

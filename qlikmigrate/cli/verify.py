@@ -8,6 +8,7 @@ import click
 
 from qlikmigrate.cli.option import command, opening
 from qlikmigrate.cli.session import Session
+from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.vault import Vault
@@ -26,25 +27,30 @@ if TYPE_CHECKING:
 def verify_command(session: Session, archive: str, level: str | None, days: int | None) -> None:
     """Check every byte of ARCHIVE, an archive or a vault; damage names the objects it hits, and what is still whole.
 
-    Of a vault it names the snapshots and automations that damage hits, and files what it found sound.
+    Of a vault it names the snapshots and automations that damage hits, and files what it found sound. Snapshots share
+    what they hold: with `VAULT@WHEN` too the whole vault is checked.
     """
     from qlikmigrate.cli.vault import split_address
 
     address = split_address(archive)
     if address is not None:
-        _verify_vault(session, address[0], level, days)
+        location, when = address
+        _verify_vault(session, location, when if location != archive else "", level, days)
         return
     if level or days:
         raise click.UsageError("--level and --days are for vaults: of an archive every byte is checked")
     _verify_archive(session, archive)
 
 
-def _verify_vault(session: Session, location: str, level: str | None, days: int | None) -> None:
+def _verify_vault(session: Session, location: str, when: str, level: str | None, days: int | None) -> None:
+    """Check the whole vault. `when`: the snapshot that was named, which must be there; empty: none was."""
     from qlikmigrate.cli.vault import open_vault
     from qlikmigrate.kernel.error import CorruptError
     from qlikmigrate.vault.verification import Level, Share, try_to_file_check, verify_vault
 
     vault = open_vault(session, location)
+    if when:
+        vault.find(when, tenant=session.tenant, allow_incomplete=True)
     wanted = Level[level.upper()] if level else Level.CONTENT if vault.readable else Level.HASH
     now = session.clock.now()
     share = Share.of_day(now, days) if days else None
@@ -54,7 +60,8 @@ def _verify_vault(session: Session, location: str, level: str | None, days: int 
         session.output.say(f"what was found sound could not be filed in {location}", level="warning")
     if not found.ok:
         raise CorruptError(
-            f"{location} is damaged in {len(found.damages)} places, which hit {len(found.hit)} of its snapshots",
+            f"{location} is damaged in {number(len(found.damages), 'place')}, which hit "
+            f"{number(len(found.hit), 'snapshot')}",
             hint="`repair` saves all that is whole",
         )
     part = f"; today's part of {days}" if days else ""
@@ -64,7 +71,8 @@ def _verify_vault(session: Session, location: str, level: str | None, days: int 
         Level.CONTENT: f"{found.stored_bytes:,} stored bytes and {found.pieces} pieces checked",
     }[wanted]
     session.closing.append(
-        f"whole: {found.snapshots} snapshots, {found.packs} of {found.packs_in_all} packs, {looked}{part}"
+        f"whole: {number(found.snapshots, 'snapshot')}, {found.packs} of {number(found.packs_in_all, 'pack')}, "
+        f"{looked}{part}"
     )
 
 
@@ -109,8 +117,9 @@ def _verify_archive(session: Session, archive: str) -> None:
             if session.output.json or session.output.verbose:
                 session.output.item(row, f"whole: {whole.kind.value} {whole.id} ({whole.part.value})")
         cut = ", the file ends too early" if found.truncated else ""
+        places = number(len(found.damages), "place")
         raise CorruptError(
-            f"{archive} is damaged in {len(found.damages)} places{cut}; {len(found.whole)} documents are whole",
+            f"{archive} is damaged in {places}{cut}; {len(found.whole)} documents are whole",
             hint="--verbose lists what is whole",
         )
     session.closing.append(

@@ -66,6 +66,11 @@ class ManualClock:
         self.advance(max(seconds, 0.0))
 
 
+def to_the_second(moment: datetime) -> str:
+    """`moment` as people are shown it: the same without parts of a second."""
+    return rfc3339(moment.replace(microsecond=0))
+
+
 def rfc3339(moment: datetime) -> str:
     """`moment` as our files write it: UTC, whole seconds unless it has parts of one, `Z`."""
     text = moment.astimezone(UTC).isoformat()

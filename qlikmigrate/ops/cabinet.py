@@ -85,7 +85,8 @@ class VaultCabinet:
         return [one for _, raw in self.vault.drills() if (one := load(raw)) is not None]
 
     def file(self, evidence: Evidence, moment: datetime) -> str:
-        return self.vault.file_drill(self.snapshot_id, dump(evidence), moment)
+        name = self.vault.file_drill(self.snapshot_id, dump(evidence), moment)
+        return f"{self.vault.store.location.rstrip('/')}/{name}"
 
 
 def _free_path(archive: Path, moment: datetime) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from qlikmigrate.kernel.clock import rfc3339
+from qlikmigrate.kernel.clock import rfc3339, to_the_second
 from qlikmigrate.model.difference import Change, Edit, Subject
 from qlikmigrate.model.history import Absence, Arrival, Entry, Version
 from qlikmigrate.remap.secret import mask
@@ -46,7 +46,7 @@ class HistoryTeller:
 
     def lines(self, entry: Entry, *, each_edit: bool) -> list[str]:
         """An entry for people; with `each_edit` block by block."""
-        lines = [f"{rfc3339(entry.first.taken_at)}  {what(entry):10} {entry.first.id}  {self._summary(entry)}"]
+        lines = [f"{to_the_second(entry.first.taken_at)}  {what(entry):10} {entry.first.id}  {self._summary(entry)}"]
         if each_edit and isinstance(entry, Version):
             teller = self._teller(entry)
             lines += [f"    {teller.line(edit)}" for edit in entry.edits]
@@ -54,7 +54,7 @@ class HistoryTeller:
 
     def markdown(self, entry: Entry) -> list[str]:
         """The same as a section of a page, always block by block."""
-        lines = [f"## {rfc3339(entry.first.taken_at)}: {what(entry)}", ""]
+        lines = [f"## {to_the_second(entry.first.taken_at)}: {what(entry)}", ""]
         stay = f", last in {code_span(entry.last.id)}" if entry.snapshots > 1 else ""
         lines.append(f"- snapshot {code_span(entry.first.id)}{stay}")
         if isinstance(entry, Absence):
@@ -101,7 +101,7 @@ def _place(version: Version) -> str:
 
 
 def _absence_words(absence: Absence) -> Iterator[str]:
-    stay = f"{number(absence.snapshots, 'snapshot')}, last {rfc3339(absence.last.taken_at)}"
+    stay = f"{number(absence.snapshots, 'snapshot')}, last {to_the_second(absence.last.taken_at)}"
     yield f"{absence.why}, in {stay}" if absence.why else f"in {stay}"
     if absence.successors:
         yield f"since then of the same name: {', '.join(absence.successors)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from qlikmigrate.kernel.clock import rfc3339
+from qlikmigrate.kernel.clock import rfc3339, to_the_second
 from qlikmigrate.report.archive import Row
 from qlikmigrate.vault.retention import Decision, Policy
 
@@ -44,7 +44,7 @@ def decision_rows(decisions: Sequence[Decision], *, tenants: Mapping[str, str] |
         }
         words = [
             "keep  " if decision.keep else "remove",
-            row["taken_at"],
+            to_the_second(one.taken_at),
             one.id[:_SHORT_ID_CHARS],
             *([name or "unknown tenant"] if several else []),
             "; ".join(decision.reasons),

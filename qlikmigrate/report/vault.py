@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qlikmigrate.kernel.clock import rfc3339
+from qlikmigrate.kernel.clock import rfc3339, to_the_second
 from qlikmigrate.report.archive import Row, kibibytes
 from qlikmigrate.vault import SnapshotInfo
+from qlikmigrate.vault.form import Shown
 from qlikmigrate.vault.prune import PrunePlan
 from qlikmigrate.vault.verification import VaultDamage
 
@@ -15,25 +16,29 @@ _SHORT_ID_CHARS = 8
 _NAMED_SNAPSHOTS = 3
 
 
-def snapshot_row(info: SnapshotInfo, drill: tuple[dict[str, Any] | None, str] = (None, "")) -> Row:
-    """One snapshot of a vault. `drill`: its last one, as a value and in words."""
-    shown = info.shown
+def snapshot_row(
+    info: SnapshotInfo, drill: tuple[dict[str, Any] | None, str] = (None, ""), tenant: Shown | None = None
+) -> Row:
+    """One snapshot of a vault. `drill`: its last one, as a value and in words. `tenant`: whose it is, where the head
+    does not say so."""
+    shown, who = info.shown, info.shown or tenant or Shown()
     tried, told = drill
+    label = who.label or info.tenant
     row: dict[str, Any] = {
         "kind": "snapshot",
         "id": info.id,
         "taken_at": rfc3339(info.taken_at),
         "complete": info.complete,
         "partial": info.partial,
-        "tenant": info.tenant_label,
-        "tenant_id": info.tenant_id or None,
+        "tenant": label,
+        "tenant_id": who.tenant_id or None,
         "automations": shown.automations if shown else None,
         "drill": tried,
     }
     state = "INCOMPLETE" if not info.complete else "partial" if info.partial else "complete"
     many = f"{shown.automations:6} automations" if shown else "     ? automations"
-    taken = rfc3339(info.taken_at.replace(microsecond=0))
-    return row, f"{taken}  {info.id[:_SHORT_ID_CHARS]}  {state:10} {many}  {info.tenant_label}{told}"
+    taken = to_the_second(info.taken_at)
+    return row, f"{taken}  {info.id[:_SHORT_ID_CHARS]}  {state:10} {many}  {label}{told}"
 
 
 def damage_row(damage: VaultDamage, names: Mapping[str, str]) -> Row:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from attrs import field, frozen
 
 from qlikmigrate.archive.layout import load
+from qlikmigrate.kernel.clock import to_the_second
 from qlikmigrate.kernel.error import NotFoundError, PartialError, UsageError
 from qlikmigrate.vault.form import SNAPSHOT_FORMAT, Header, Shown, check_version
 from qlikmigrate.vault.name import (
@@ -60,7 +61,7 @@ class SnapshotInfo:
     @property
     def tenant_label(self) -> str:
         """What people call the tenant, as far as the head tells."""
-        return (self.shown.tenant_name or self.shown.host) if self.shown else self.tenant
+        return self.shown.label if self.shown else self.tenant
 
 
 @frozen(kw_only=True)
@@ -170,7 +171,12 @@ class Catalog:
                 raise UsageError(f"`{when}` means {len(found)} snapshots", hint="give more of the id")
             if found:
                 return _whole(found[0], allow_incomplete)
-            raise NotFoundError(f"no snapshot `{when}` in {location}", code="no-snapshot")
+            removed = any(one.id.startswith(word) for one in self.gone)
+            raise NotFoundError(
+                f"no snapshot `{when}` in {location}" + (" any more" if removed else ""),
+                hint=f"`prune {location} --undelete {when}` takes it back" if removed else "",
+                code="no-snapshot",
+            )
         limit = _limit(word, now)
         tenants = {one.tenant for one in ones}
         if len(tenants) > 1:
@@ -184,7 +190,16 @@ class Catalog:
             return usable[-1]
         if before:
             return _whole(before[-1], allow_incomplete)
-        raise NotFoundError(f"no snapshot in {location} that early: {when}", code="no-snapshot")
+        whole = [one for one in ones if not one.partial]
+        raise NotFoundError(
+            f"no snapshot in {location} that early: {when}"
+            if whole
+            else f"no snapshot of a whole tenant in {location}",
+            hint=f"the first is of {to_the_second(whole[0].taken_at)}"
+            if whole
+            else "one of a selection is meant by its id",
+            code="no-snapshot",
+        )
 
 
 def read_head(store: Store, name: SnapshotName, vault_id: str) -> SnapshotInfo:
@@ -242,9 +257,12 @@ def last_first(ones: Iterable[SnapshotInfo], tenant: str, now: datetime) -> list
 
 
 def _is_tenant(one: SnapshotInfo, wanted: str) -> bool:
-    names = [one.tenant]
-    if one.shown is not None:
-        names += [one.shown.tenant_id, one.shown.tenant_name, one.shown.host]
+    return wanted.lower() == one.tenant or (one.shown is not None and is_called(one.shown, wanted))
+
+
+def is_called(shown: Shown, wanted: str) -> bool:
+    """Whether a tenant has that id, name or host."""
+    names = (shown.tenant_id, shown.tenant_name, shown.host)
     return wanted.lower() in (name.lower() for name in names if name)
 
 

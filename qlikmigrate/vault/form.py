@@ -54,6 +54,24 @@ class Shown:
     scope: str = ""
     restorable: str = ""
 
+    @property
+    def label(self) -> str:
+        """What people call the tenant."""
+        return self.tenant_name or self.host
+
+
+def shown_of(head: Manifest) -> Shown:
+    """What a listing shows of a snapshot."""
+    counts = head.counts.get("automations")
+    return Shown(
+        tenant_id=head.tenant.id,
+        tenant_name=head.tenant.name,
+        host=head.tenant.host,
+        automations=counts.captured if counts else 0,
+        scope=head.scope.value,
+        restorable=head.restorable.value,
+    )
+
 
 @frozen(kw_only=True)
 class Header:

@@ -157,7 +157,11 @@ def undelete(vault: Vault, lock: Lock, snapshot_id: str) -> SnapshotInfo:
     vault.refresh()
     found = [one for one in vault.catalog.gone if one.id.startswith(snapshot_id)]
     if len(found) != 1:
-        raise NotFoundError(f"no removed snapshot `{snapshot_id}` in {vault.store.location}", code="no-snapshot")
+        raise NotFoundError(
+            f"no removed snapshot `{snapshot_id}` in {vault.store.location}",
+            hint="`list VAULT --verbose` names those that may still be had back",
+            code="no-snapshot",
+        )
     missing = found[0].packs - vault.shelf.packs.keys()
     if missing:
         raise NotFoundError(f"snapshot {found[0].id} is gone: its packs are deleted", code="no-snapshot")

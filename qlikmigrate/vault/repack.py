@@ -61,7 +61,7 @@ def check_repackable(vault: Vault) -> None:
     refuse_immutable(vault)
     if not vault.readable:
         raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it"
+            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
         )
     if vault.encrypted and vault.sealing is None:
         raise UsageError(

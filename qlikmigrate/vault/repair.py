@@ -26,6 +26,7 @@ from qlikmigrate.vault.form import (
     needs_of,
     pack_digest,
     read_manifest,
+    shown_of,
     write_manifest,
 )
 from qlikmigrate.vault.lock import Lock
@@ -47,7 +48,6 @@ from qlikmigrate.vault.rebuild import Rebuilder, pieces_of
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ImmutableError, ObjectExistsError, Store
-from qlikmigrate.vault.storing import shown_of
 from qlikmigrate.vault.stream import PackStream
 from qlikmigrate.vault.vault import Vault, read_config, write_config
 from qlikmigrate.vault.verification import VaultVerification, damaged_records, verify_packs
@@ -120,7 +120,7 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
     """
     if not vault.readable:
         raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it"
+            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
         )
     if vault.encrypted and vault.sealing is None:
         raise WrongKeyError(f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom")

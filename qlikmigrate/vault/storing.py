@@ -28,9 +28,9 @@ from qlikmigrate.vault.form import (
     Manifested,
     RowsLine,
     RowsMeta,
-    Shown,
     needs_of,
     pack_digest,
+    shown_of,
     write_manifest,
     write_record,
 )
@@ -378,16 +378,3 @@ def _together(keys: Sequence[Key], slots: Mapping[Key, Slot]) -> Iterator[list[K
             group, size = [], 0
     if group:
         yield group
-
-
-def shown_of(head: Manifest) -> Shown:
-    """What a listing shows of a snapshot."""
-    counts = head.counts.get("automations")
-    return Shown(
-        tenant_id=head.tenant.id,
-        tenant_name=head.tenant.name,
-        host=head.tenant.host,
-        automations=counts.captured if counts else 0,
-        scope=head.scope.value,
-        restorable=head.restorable.value,
-    )

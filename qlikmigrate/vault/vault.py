@@ -15,8 +15,8 @@ from qlikmigrate.archive.layout import dump, load
 from qlikmigrate.kernel.clock import Clock, SystemClock
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError, WrongKeyError
 from qlikmigrate.kernel.event import Sink, discard
-from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, last_first, read_head
-from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, check_version, read_moves
+from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, is_called, last_first, read_head
+from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, Shown, check_version, read_moves, shown_of
 from qlikmigrate.vault.known import Knowledge, Table
 from qlikmigrate.vault.lock import Lock, acquire
 from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, DrillName, MovesName, PackName, Ref, SnapshotName, sha256
@@ -124,13 +124,27 @@ class Vault:
         return Shelf(self.store, self.id, self.opening if self.encrypted else None)
 
     def snapshots(self, tenant: str = "") -> list[SnapshotInfo]:
-        """Live snapshots, oldest first. `tenant`: tag or id; where the vault is not encrypted also name or host."""
+        """Live snapshots, oldest first. `tenant`: tag or id; where the vault can be read also name or host."""
         return list(self.catalog.of(self._meant(tenant)))
 
     def _meant(self, tenant: str) -> str:
-        """The tag of the tenant of that id, if the vault has one; else what was given."""
+        """The tag of the tenant of that id, if the vault has one, or of that name, if it can be read; else `tenant`."""
+        tags = {one.tenant for one in self.catalog.snapshots}
         tag = self.tag(tenant)
-        return tag if any(one.tenant == tag for one in self.catalog.snapshots) else tenant
+        if not tenant or tag in tags or tenant in tags or not self.encrypted:
+            return tag if tag in tags else tenant
+        named = [tag for tag, shown in self.tenants().items() if is_called(shown, tenant)]
+        return named[0] if len(named) == 1 else tenant
+
+    def tenants(self) -> dict[str, Shown]:
+        """Tag → whose it is, where heads do not say so and the vault can be read: from the newest manifest of each."""
+        found: dict[str, Shown] = {}
+        if self.encrypted and self.readable:
+            for info in self.catalog.snapshots[::-1]:
+                if info.tenant not in found:
+                    with contextlib.suppress(CorruptError):
+                        found[info.tenant] = shown_of(self.snapshot(info).manifest)
+        return found
 
     def find(self, when: str, *, tenant: str = "", allow_incomplete: bool = False) -> SnapshotInfo:
         """The snapshot that WHEN means; see `Catalog.find`."""
@@ -151,7 +165,9 @@ class Vault:
         """
         if not self.readable:
             raise WrongKeyError(
-                f"the vault {self.store.location} is encrypted", hint="--identity names a key that opens it"
+                f"the vault {self.store.location} is encrypted",
+                hint="--identity names a key that opens it",
+                code="no-key",
             )
         return VaultSnapshot(info, self.shelf)
 
@@ -304,7 +320,9 @@ def read_config(store: Store) -> Config:
             raise CorruptError(
                 f"{CONFIG} of the vault {store.location} is missing", hint="`repair` writes it again"
             ) from None
-        raise NotFoundError(f"no vault: {store.location}", hint="--init makes one", code="no-vault") from None
+        raise NotFoundError(
+            f"no vault: {store.location}", hint="`backup TENANT --vault VAULT --init` makes one", code="no-vault"
+        ) from None
     text, _, rest = data.partition(b"\n")
     try:
         strict = check_version(text, VAULT_FORMAT, "vault")

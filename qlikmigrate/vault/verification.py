@@ -120,6 +120,7 @@ def verify_vault(
         raise WrongKeyError(
             f"the vault {vault.store.location} is encrypted",
             hint="--identity names a key that opens it; `--level hash` needs none",
+            code="no-key",
         )
     return _Check(vault, level, share, sink).run()
 

@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from attrs import define, field, frozen
 from motion import Motion
 from stage import Ended, document, text_block
 
-from qlikmigrate.kernel.clock import ManualClock, SystemClock
+from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.message import Request
 from qlikmigrate.model.document import cut_document
 from qlikmigrate.model.kind import Kind
@@ -28,18 +27,6 @@ from qlikmigrate.sandbox.tenant import Seen
 FIRST_NIGHT = datetime(2026, 3, 1, 2, 15, tzinfo=UTC)
 RUN_FIELDS = ("lastRun", "lastRunAt", "lastRunStatus", "duration")
 _DETAIL = re.compile(r"/api/workflows/(automations|automation-connections)/([0-9a-f-]{36})")
-
-
-def set_clock(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
-    """From now on every command goes by `clock`, and no wait takes time."""
-
-    async def sleep(self: SystemClock, seconds: float) -> None:
-        await clock.sleep(seconds)
-
-    monkeypatch.setattr(SystemClock, "now", lambda self: clock.now())
-    monkeypatch.setattr(SystemClock, "monotonic", lambda self: clock.monotonic())
-    monkeypatch.setattr(SystemClock, "pause", lambda self, seconds: clock.pause(seconds))
-    monkeypatch.setattr(SystemClock, "sleep", sleep)
 
 
 @define

@@ -14,9 +14,9 @@ from typing import Any
 import pyrage
 import pytest
 from attrs import define, evolve, field
-from month import FIRST_NIGHT, Books, Night, People, asked, asked_ids, kept_by_rules, listed, set_clock
+from month import FIRST_NIGHT, Books, Night, People, asked, asked_ids, kept_by_rules, listed
 from motion import Motion
-from stage import MAIL, Ended, Stage, staged
+from stage import MAIL, Ended, Stage, set_clock, staged
 
 from qlikmigrate.archive import KeyFile, Opener
 from qlikmigrate.kernel.clock import ManualClock

@@ -18,7 +18,7 @@ from stage import Stage, document
 from qlikmigrate.sandbox import Delay, Fault
 
 PROGRAM = [sys.executable, "-m", "qlikmigrate"]
-_PATIENCE_S = 30
+_PATIENCE_S = 120
 
 
 def call(*words: str | Path, cwd: Path, **more: object) -> subprocess.CompletedProcess[bytes]:
@@ -156,9 +156,9 @@ def test_demo(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines[-1]["type"] == "summary"
     told = "\n".join(line["message"] for line in lines[:-1])
-    for command in ("backup", "verify", "plan", "apply", "restore"):
+    for command in ("backup", "verify", "plan", "apply", "restore", "drill"):
         assert f"$ qlikmigrate {command} " in told
     assert "Nothing that starts by itself was enabled" in told
     (place,) = (tmp_path / "qlikmigrate-demo").iterdir()
-    for name in ("source.qma", "plan.json", "run/report.md", "run/runbook.md", "run/ids.csv"):
+    for name in ("source.qma", "plan.json", "run/report.md", "run/runbook.md", "run/ids.csv", "vault/vault.json"):
         assert (place / name).stat().st_size > 0

@@ -23,7 +23,7 @@ _FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"  # exit (\d+)$")
 _SCRIPT = re.compile(r"scripts/\w+")
 _SANDBOX = re.compile(r"qlikmigrate sandbox\b.* > (\S+)$")
-_TIMEOUT_S = 60
+_TIMEOUT_S = 120
 
 
 @frozen
