@@ -11,6 +11,8 @@ from functools import cached_property
 import zstandard
 
 LEVEL = 9
+# For what is kept for years and seldom made: the first versions when a vault is written anew.
+THOROUGH_LEVEL = 19
 # A hundredth larger than level 19, in a tenth of its time.
 DELTA_LEVEL = 12
 DICTIONARY_BYTES = 256 * 1024
@@ -45,6 +47,8 @@ class Codec:
     def _compressor(self) -> zstandard.ZstdCompressor:
         if self._dictionary is None:
             return zstandard.ZstdCompressor(level=self._level, write_checksum=True, write_content_size=True)
+        if self._level > LEVEL:
+            return self._thorough(self._dictionary)
         # The level's own tables would be copied for each document, 8 MiB at a time: these are an eighth of it or less
         # and cost two thousandths of the size. With the window forced, libzstd copies them for short documents too,
         # which is faster than searching dictionary and document apart.
@@ -62,6 +66,19 @@ class Codec:
         )
         self._dictionary.precompute_compress(compression_params=parameters)
         return zstandard.ZstdCompressor(dict_data=self._dictionary, compression_params=parameters)
+
+    def _thorough(self, dictionary: zstandard.ZstdCompressionDict) -> zstandard.ZstdCompressor:
+        """With the tables that the level asks for: a seventh smaller at level 19, at ten times the time."""
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            self._level,
+            source_size=_USUAL_DOCUMENT_BYTES,
+            dict_size=len(dictionary),
+            write_checksum=True,
+            write_content_size=True,
+            write_dict_id=True,
+        )
+        dictionary.precompute_compress(compression_params=parameters)
+        return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
 
     @classmethod
     def spool(cls) -> Codec:

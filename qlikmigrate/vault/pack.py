@@ -19,7 +19,7 @@ from qlikmigrate.archive.codec import Codec, FrameError, declared_size
 from qlikmigrate.archive.reader import own_content
 from qlikmigrate.vault.name import Ref, sha256
 
-MAX_PACK_BYTES = 16 * 1024 * 1024
+MAX_PACK_BYTES = 8 * 1024 * 1024
 """A pack that has grown to this size is closed: one piece may make it larger."""
 
 _SKIPPABLE = struct.Struct("<II")

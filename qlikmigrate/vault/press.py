@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
-from qlikmigrate.archive.codec import Codec, press_delta
+from qlikmigrate.archive.codec import LEVEL, Codec, press_delta
 from qlikmigrate.kernel.ahead import ahead
 from qlikmigrate.vault.name import sha256
 
@@ -34,12 +34,12 @@ class Pressed:
 
 
 class Press:
-    """Makes frames with one dictionary, or none."""
+    """Makes frames with one dictionary, or none. `level`: of whole frames."""
 
-    def __init__(self, dictionary: bytes | None) -> None:
+    def __init__(self, dictionary: bytes | None, *, level: int = LEVEL) -> None:
         self._codecs: queue.SimpleQueue[tuple[Codec, Codec]] = queue.SimpleQueue()
         for _ in range(_THREADS):
-            self._codecs.put((Codec.spool(), Codec(dictionary)))
+            self._codecs.put((Codec.spool(), Codec(dictionary, level=level)))
 
     def run(
         self,

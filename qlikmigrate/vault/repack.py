@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, apply_delta, train
+from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, THOROUGH_LEVEL, Codec, apply_delta, train
 from qlikmigrate.kernel.error import FailedError, UsageError, WrongKeyError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
@@ -182,9 +182,12 @@ class _Repack:
                 base = None if version.before is None else shelf.content(version.before)
                 yield version, shelf.content(version.old), base
 
-        pressed = Press(dictionary).run(works(), lambda work, _: work[1], base=lambda work: work[2])
+        pressed = Press(dictionary, level=THOROUGH_LEVEL).run(
+            works(), lambda work, _: work[1], base=lambda work: work[2]
+        )
+        again = Codec(dictionary)
         for done, ((version, text, base), one) in enumerate(pressed, 1):
-            self._check(one, text, base, dictionary)
+            self._check(one, text, base, again)
             self.new[version.old] = self._add(stream, version, one, text, dictionary, place)
             self.sink(Progress(phase="repack", done=done, total=len(versions)))
 
@@ -202,7 +205,7 @@ class _Repack:
         base = None if whole or version.before is None else self.new[version.before]
         if base is not None and self.vault.encrypted and base.pack != stream.sequence:
             # A frame of an encrypted vault builds on nothing outside its pack.
-            frame, whole, base = Codec(dictionary).compress(text), True, None
+            frame, whole, base = Codec(dictionary, level=THOROUGH_LEVEL).compress(text), True, None
         if whole and dictionary is not None:
             base = stream.dictionary(dictionary) if self.vault.encrypted else place
         piece = version.piece
@@ -218,11 +221,11 @@ class _Repack:
         )
 
     @staticmethod
-    def _check(pressed: Pressed, text: bytes, base: bytes | None, dictionary: bytes | None) -> None:
+    def _check(pressed: Pressed, text: bytes, base: bytes | None, codec: Codec) -> None:
         """What goes into a pack comes out of it again: the old one will be deleted."""
         assert pressed.frame is not None
         if pressed.whole:
-            again = Codec(dictionary).decompress(pressed.frame, size_bytes=len(text))
+            again = codec.decompress(pressed.frame, size_bytes=len(text))
         else:
             assert base is not None
             again = apply_delta(pressed.frame, base, size_bytes=len(text))

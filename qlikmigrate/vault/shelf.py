@@ -25,7 +25,7 @@ MAX_CHAIN_BYTES = 4 * 1024 * 1024
 """And how many bytes of them, about, so that a large document is read in milliseconds, too."""
 _STEP = 8
 
-_KEPT_BYTES = 16 * 1024 * 1024
+_KEPT_BYTES = 4 * 1024 * 1024
 _KEPT_PACK_BYTES = 64 * 1024 * 1024
 _HINT = "`verify` tells what is damaged"
 

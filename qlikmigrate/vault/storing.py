@@ -45,10 +45,15 @@ from qlikmigrate.vault.stream import PackStream
 if TYPE_CHECKING:
     from qlikmigrate.vault.writer import VaultWriter
 
-_RUNS_TOGETHER = 256
-# Rows that lie together: about so many bytes, cut where the ids say so, so that a new row moves no other.
+# Read together with the one that is asked for.
+_RUNS_TOGETHER = 16
+# Rows that lie together: about so many bytes, cut where the ids say so, so that a new row moves no other. In an
+# encrypted vault less, since a group is stored whole when a row in it changes.
 _ROWS_BYTES = 96 * 1024
-_ROWS_MAX_BYTES = 8 * _ROWS_BYTES
+_SEALED_ROWS_BYTES = 8 * 1024
+_ROWS_LONGEST = 8
+# A dictionary of its own takes as much room in an encrypted pack as it saves on so many documents.
+_WORTH_A_DICTIONARY = 40
 
 
 @frozen(kw_only=True)
@@ -79,6 +84,8 @@ class Storing:
         self._id = secrets.token_hex(8)
         self._dictionary: bytes | None = None
         self._dictionaries: tuple[Ref, ...] = ()
+        self._press: Press | None = None
+        self._press_with: bytes | None = None
         self._contents: dict[str, Ref] = {}
         self._rows: dict[tuple[Kind, str], bytes] = {}
 
@@ -136,8 +143,16 @@ class Storing:
                 self._dictionary = self._vault.shelf.content(self._known.dictionaries[0])
                 self._dictionaries = self._known.dictionaries
                 return
+        if self._sealed and sum(not self._is_vouched(key) for key in details) < _WORTH_A_DICTIONARY:
+            return
         learned = [self._spool.slots[key] for key in details[:DICTIONARY_MAX_DOCUMENTS]]
         self._dictionary = train(map(self._spool.content, learned), [slot.size for slot in learned])
+
+    def _is_vouched(self, key: Key) -> bool:
+        """Whether its row says that a document is one that the vault has, although it was read again."""
+        known = self._known.document(key[1], key[2])
+        reading = self._writer.readings.get((key[1], key[2]))
+        return known is not None and reading is not None and known.reading.row_hash == reading.row_hash
 
     def _dictionary_place(self) -> Ref | None:
         """Where the dictionary is for the piece that is stored next; in an encrypted vault in the same pack."""
@@ -164,8 +179,9 @@ class Storing:
 
     def _store(self, works: Iterable[_Work]) -> Iterator[Ref]:
         """Store records, in order; where each lies."""
-        press = Press(self._dictionary)
-        for work, pressed in press.run(works, self._content, base=self._base, is_stored=self._is_stored):
+        if self._press is None or self._press_with is not self._dictionary:
+            self._press, self._press_with = Press(self._dictionary), self._dictionary
+        for work, pressed in self._press.run(works, self._content, base=self._base, is_stored=self._is_stored):
             yield self._place(work, pressed)
 
     def _content(self, work: _Work, codec: Codec) -> bytes:
@@ -230,7 +246,8 @@ class Storing:
         for first in range(0, len(details), _RUNS_TOGETHER):
             keys = details[first : first + _RUNS_TOGETHER]
             entries = [spool.run(spool.slots[key]) for key in keys]
-            run = self._store_run(entries)
+            before = self._known.document(keys[0][1], keys[0][2])
+            run = self._store_run(entries, before.run[0] if before and before.run else None)
             for number, (key, entry) in enumerate(zip(keys, entries, strict=True)):
                 _, kind, ident = key
                 lines.append(
@@ -255,7 +272,8 @@ class Storing:
 
     def _store_rows(self) -> list[RowsLine]:
         lines = []
-        for keys in _together(sorted(key for key in self._spool.slots if key[0] is Part.ROW), self._spool.slots):
+        rows = sorted(key for key in self._spool.slots if key[0] is Part.ROW)
+        for keys in _together(rows, self._spool.slots, _SEALED_ROWS_BYTES if self._sealed else _ROWS_BYTES):
             slots = [self._spool.slots[key] for key in keys]
             kind, first = keys[0][1], keys[0][2]
             raws = [self._spool.content(slot) for slot in slots]
@@ -362,18 +380,18 @@ class Storing:
         Table.of(self._vault.id, self._writer.tenant).write(table, packs)
 
 
-def _together(keys: Sequence[Key], slots: Mapping[Key, Slot]) -> Iterator[list[Key]]:
+def _together(keys: Sequence[Key], slots: Mapping[Key, Slot], about_bytes: int) -> Iterator[list[Key]]:
     """Rows in groups of one kind. Where a group ends depends on the row there alone: elsewhere nothing moves."""
     group: list[Key] = []
     size = 0
     for key in keys:
-        if group and (group[0][1] is not key[1] or size >= _ROWS_MAX_BYTES):
+        if group and (group[0][1] is not key[1] or size >= _ROWS_LONGEST * about_bytes):
             yield group
             group, size = [], 0
         group.append(key)
         size += slots[key].size
         share = int.from_bytes(hashlib.sha256(key[2].encode()).digest()[:4], "big") / 2**32
-        if share * _ROWS_BYTES < slots[key].size:
+        if share * about_bytes < slots[key].size:
             yield group
             group, size = [], 0
     if group:
