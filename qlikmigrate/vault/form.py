@@ -6,7 +6,7 @@ Of an encrypted vault these stand in clear: the description, and of a head what 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
@@ -78,6 +78,19 @@ class Header:
     packs_sha256: str
     manifest: str
     shown: Shown | None = None
+
+
+def shown_of(head: Manifest) -> Shown:
+    """What a listing shows of a snapshot."""
+    counts = head.counts.get("automations")
+    return Shown(
+        tenant_id=head.tenant.id,
+        tenant_name=head.tenant.name,
+        host=head.tenant.host,
+        automations=counts.captured if counts else 0,
+        scope=head.scope.value,
+        restorable=head.restorable.value,
+    )
 
 
 def pack_digest(names: Sequence[str]) -> str:
@@ -187,6 +200,18 @@ class Manifested:
     documents: tuple[DocumentLine, ...] = field(default=(), repr=False)
     rows: tuple[RowsLine, ...] = field(default=(), repr=False)
     last_good: tuple[LastGood, ...] = ()
+
+    def refs(self) -> Iterator[Ref]:
+        """Every piece that it speaks of."""
+        yield from self.dictionaries
+        for doc in self.documents:
+            yield doc.ref
+            if doc.run is not None:
+                yield doc.run[0]
+        for rows in self.rows:
+            yield rows.ref
+            if rows.run is not None:
+                yield rows.run
 
 
 @frozen(kw_only=True)

@@ -13,7 +13,6 @@ from attrs import evolve, field, frozen
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, train
 from qlikmigrate.archive.layout import RowEntry, RunEntry, RunForm, dump, join_cuts, join_rows
 from qlikmigrate.archive.spool import Key, Slot
-from qlikmigrate.kernel.error import FailedError
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import row_hash
 from qlikmigrate.model.kind import Kind
@@ -23,18 +22,15 @@ from qlikmigrate.vault.form import (
     SETTLED,
     DocumentLine,
     DocumentMeta,
-    Header,
     LastGood,
     Manifested,
     RowsLine,
     RowsMeta,
-    Shown,
-    pack_digest,
     write_manifest,
     write_record,
 )
 from qlikmigrate.vault.known import Knowledge, KnownDocument, Table, flags_of, reading_of
-from qlikmigrate.vault.name import Begun, Ref, write_ranges
+from qlikmigrate.vault.name import Begun, Ref
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.press import Press, Pressed
 from qlikmigrate.vault.shelf import PieceError
@@ -305,34 +301,13 @@ class Storing:
         # Whoever took the lock over may have tidied away what this builds on.
         self._stream.lock.check()
         vault.shelf.refresh()
-        refs = [place, *(line.ref for line in manifested.documents), *(line.ref for line in manifested.rows)]
-        refs += [line.run[0] for line in manifested.documents if line.run]
-        refs += [line.run for line in manifested.rows if line.run]
-        refs += manifested.dictionaries
+        refs = [place, *manifested.refs()]
         # Frames of an encrypted vault build on nothing outside their pack, and cannot be looked into here.
         try:
             packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
         except PieceError as error:
             raise vault.shelf.corrupt(error) from None
-        missing = packs - vault.shelf.packs.keys()
-        if missing:
-            raise FailedError(f"pack {min(missing):08x} is not in {vault.store.location} after it was stored")
-        head = self._manifest
-        header = Header(
-            vault=vault.id,
-            id=self._id,
-            tenant=self._writer.tenant,
-            started_at=self._capture.started_at,
-            finished_at=self._capture.finished_at,
-            complete=head.complete,
-            partial=head.selection is not None,
-            needs=needs,
-            packs=write_ranges(packs),
-            packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
-            manifest=str(place),
-            shown=None if self._sealed else shown_of(head),
-        )
-        return vault.publish(header, generation=0)
+        return vault.publish(manifested, place, packs, needs=needs, partial=self._manifest.selection is not None)
 
     def _keep_table(self, manifested: Manifested) -> None:
         """What the next backup of an encrypted vault goes by."""
@@ -380,16 +355,3 @@ def _together(keys: Sequence[Key], slots: Mapping[Key, Slot]) -> Iterator[list[K
             group, size = [], 0
     if group:
         yield group
-
-
-def shown_of(head: Manifest) -> Shown:
-    """What a listing shows of a snapshot."""
-    counts = head.counts.get("automations")
-    return Shown(
-        tenant_id=head.tenant.id,
-        tenant_name=head.tenant.name,
-        host=head.tenant.host,
-        automations=counts.captured if counts else 0,
-        scope=head.scope.value,
-        restorable=head.restorable.value,
-    )
