@@ -6,7 +6,7 @@ Of an encrypted vault these stand in clear: the description, and of a head what 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
@@ -218,6 +218,18 @@ class Manifested:
     documents: tuple[DocumentLine, ...] = field(default=(), repr=False)
     rows: tuple[RowsLine, ...] = field(default=(), repr=False)
     last_good: tuple[LastGood, ...] = ()
+
+    def refs(self) -> Iterator[Ref]:
+        """Every piece that it speaks of."""
+        yield from self.dictionaries
+        for doc in self.documents:
+            yield doc.ref
+            if doc.run is not None:
+                yield doc.run[0]
+        for rows in self.rows:
+            yield rows.ref
+            if rows.run is not None:
+                yield rows.run
 
 
 @frozen(kw_only=True)

@@ -18,6 +18,7 @@ from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import MOVES, Mark, MovesName, Ref, Tombstone
+from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.repack import Repacked, refuse_immutable, repack
 from qlikmigrate.vault.retention import Candidate, Decision, Policy, decide
 from qlikmigrate.vault.shelf import PieceError
@@ -250,8 +251,13 @@ def _waste(vault: Vault, live: Sequence[SnapshotInfo], needed: frozenset[int]) -
                 if shelf.piece(base).version == 0:
                     wanted.add(base)
                 base = shelf.piece(base).base
-        used = sum(shelf.piece(ref).length for ref in wanted)
-        held = sum(piece.length for one in needed for piece in shelf.pack(one).pieces)
+        ids = {info.id for info in live}
+        held = used = 0
+        for sequence in needed:
+            for number, piece in enumerate(shelf.pack(sequence).pieces):
+                held += piece.length
+                is_copy = piece.what is What.MANIFEST and piece.id in ids
+                used += piece.length if is_copy or Ref(sequence, number) in wanted else 0
     except (PieceError, CorruptError):
         return 0  # nothing that is damaged is written anew; `repair` comes first
     return held - used

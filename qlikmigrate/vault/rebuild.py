@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from qlikmigrate import __version__
 from qlikmigrate.archive.layout import load, split_rows
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.manifest import Capture, Counts, Manifest
+from qlikmigrate.model.manifest import Capture, Counts, Manifest, Restorable, Scope, Selection
 from qlikmigrate.model.snapshot import parse
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import DocumentLine, DocumentMeta, Manifested, RowsLine, RowsMeta, Shown, split_record
+from qlikmigrate.vault.form import (
+    SETTLED,
+    DocumentLine,
+    DocumentMeta,
+    Manifested,
+    RowsLine,
+    RowsMeta,
+    Shown,
+    split_record,
+)
 from qlikmigrate.vault.name import Ref
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.shelf import PieceError, Shelf
+
+MANIFEST_LOST = "manifest-lost"
 
 # No list has rows of these; they seldom change.
 _UNLISTED = (Kind.SETTINGS, Kind.TENANT)
@@ -51,32 +64,84 @@ class Rebuilder:
     _doubtful: set[str] = field(factory=set)
 
     def rebuild(self, info: SnapshotInfo) -> Manifested | None:
-        """A manifest made from what packs hold; None where nothing of what this snapshot brought is left.
+        """A manifest made from what packs hold; None where it cannot be told what this snapshot brought.
 
-        Its own pieces are in it. What it shares with the snapshot before it is in it only where its list rows, all of
-        them there, say that nothing changed: no version is ever passed off as one of another time.
+        `info`: its first head. Its own pieces are in the manifest. What it shares with the snapshot before it is in it
+        only where its list rows, all of them there, say that nothing changed.
         """
-        others = [one.packs for one in self.snapshots if one.taken_at < info.taken_at]
-        own = sorted(info.packs - frozenset[int]().union(*others))
+        if info.name.generation:
+            # Packs that were written anew hold versions of many snapshots.
+            return None
         documents: dict[tuple[Kind, str], DocumentLine] = {}
         rows: dict[tuple[Kind, str], RowsLine] = {}
-        whole = True
+        own, whole = self._own(info)
         for sequence in own:
             whole = whole and self._is_whole(sequence)
             for number, piece in enumerate(pieces_of(self.shelf, sequence)):
                 self._take(Ref(sequence, number), piece.what, info, documents, rows)
-        before = self._before.get(info.tenant) if whole else None
+        before = self._predecessor(info, own[0]) if whole else None
         if before is not None:
-            self._add_shared(before, documents, rows)
+            whole = self._add_shared(before, info.packs, documents, rows)
         if not documents and not rows:
             self._doubtful.add(info.tenant)
             return None
+        # What the one before has lost of rows cannot be told from what had not changed.
+        same = whole and info.tenant not in self._doubtful and (before is not None or info.packs <= set(own))
+        return self._manifest(info, before, documents, rows, may_be_complete=same)
+
+    def _own(self, info: SnapshotInfo) -> tuple[list[int], bool]:
+        """The packs that were written for a snapshot, and whether those are all.
+
+        They reach down to the one in which the manifest before it lies. Where the end of a pack is lost nobody knows
+        what lay there.
+        """
+        found = [info.manifest.pack]
+        ends = {one.manifest.pack for one in self.snapshots}
+        while (below := found[0] - 1) in info.packs and below not in ends:
+            pieces = pieces_of(self.shelf, below)
+            if any(piece.what is What.MANIFEST for piece in pieces):
+                break
+            if not pieces or not pieces[-1].sha256:
+                return found, False
+            found.insert(0, below)
+        return found, True
+
+    def _predecessor(self, info: SnapshotInfo, first: int) -> Manifested | None:
+        """The manifest of the snapshot that was stored right before, of the same tenant, and is the one before in time:
+        what one shares is what that one has. `first`: the first of the own packs.
+
+        None where that is not certain: it was let go, say, or this one was taken in later than it was taken.
+        """
+        before = self._before.get(info.tenant)
+        if before is None or info.partial:
+            return None
+        # Nothing builds on one of a selection.
+        tenants = {one.id: "" if one.partial else one.tenant for one in self.snapshots}
+        for sequence in range(first - 1, 0, -1):
+            pieces = pieces_of(self.shelf, sequence)
+            if not pieces or not pieces[-1].sha256:
+                return None
+            ids = {piece.id for piece in pieces if piece.what is What.MANIFEST}
+            if before.id in ids:
+                return before
+            if any(tenants.get(ident, info.tenant) == info.tenant for ident in ids):
+                return None
+        return None
+
+    def _manifest(
+        self,
+        info: SnapshotInfo,
+        before: Manifested | None,
+        documents: Mapping[tuple[Kind, str], DocumentLine],
+        rows: Mapping[tuple[Kind, str], RowsLine],
+        *,
+        may_be_complete: bool,
+    ) -> Manifested:
         shown = info.shown or Shown()
         captured = sum(kind is Kind.AUTOMATION for kind, _ in documents)
-        # What the one before has lost of rows cannot be told from what had not changed.
-        same = whole and info.tenant not in self._doubtful and captured == shown.automations
+        same = may_be_complete and captured == shown.automations
         problem = Problem(
-            code="manifest-lost",
+            code=MANIFEST_LOST,
             severity=Severity.WARNING if same else Severity.ERROR,
             message="damage to the vault took the manifest: it was made again from what packs hold",
         )
@@ -90,6 +155,9 @@ class Rebuilder:
                 tenant=before.head.tenant if before else tenant,
                 identity=before.head.identity if before else "",
                 api=before.head.api if before else "",
+                scope=_known(Scope, shown.scope, Scope.IDENTITY),
+                restorable=_known(Restorable, shown.restorable, Restorable.PARTIAL),
+                selection=Selection(include=("lost",)) if info.partial else None,
                 complete=info.complete and same,
                 counts={"automations": Counts(listed=captured, captured=captured)},
                 problems=(problem,),
@@ -115,10 +183,15 @@ class Rebuilder:
     def _add_shared(
         self,
         before: Manifested,
+        packs: frozenset[int],
         documents: dict[tuple[Kind, str], DocumentLine],
         rows: dict[tuple[Kind, str], RowsLine],
-    ) -> None:
-        """What the snapshot before has and no new piece replaces, as far as the rows vouch for it."""
+    ) -> bool:
+        """What the snapshot before has and no new piece replaces, as far as the rows vouch for it; whether that is all.
+
+        `packs`: those that the head speaks of; what lies elsewhere is none of its.
+        """
+        every = True
         listed: dict[tuple[Kind, str], str] = {}
         spans = []
         for line in rows.values():
@@ -126,6 +199,9 @@ class Rebuilder:
             listed |= found
             spans.append((line.kind, line.first, max((ident for _, ident in found), default=line.first)))
         for line in before.rows:
+            if line.ref.pack not in packs:
+                every = False
+                continue
             found = self._rows(line)
             last = max((ident for _, ident in found), default=line.first)
             if not any(kind is line.kind and first <= last and line.first <= end for kind, first, end in spans):
@@ -134,15 +210,20 @@ class Rebuilder:
         for key, saved_at in listed.items():
             versions = self._versions.get((before.tenant, *key), {}) if key not in documents else {}
             for doc in reversed(versions.values()):
-                if self._updated(doc.ref) == saved_at:
-                    documents[key] = doc
+                if doc.ref.pack in packs and self._updated(doc.ref) == saved_at:
+                    # Nobody can tell any more which row it was read with.
+                    documents[key] = evolve(doc, flags=doc.flags.replace(SETTLED, ""))
                     break
         for doc in before.documents:
-            if doc.kind in _UNLISTED:
+            if doc.kind in _UNLISTED and doc.ref.pack in packs:
                 documents.setdefault((doc.kind, doc.id), doc)
+            every = every and (doc.kind not in _UNLISTED or (doc.kind, doc.id) in documents)
+        return every
 
     def remember(self, found: Manifested, *, whole: bool) -> None:
         """What later snapshots whose manifest is lost may have shared. `whole`: it says all that it ever said."""
+        if found.head.selection is not None:
+            return
         self._before[found.tenant] = found
         (self._doubtful.discard if whole else self._doubtful.add)(found.tenant)
         for doc in found.documents:
@@ -182,6 +263,14 @@ class Rebuilder:
                 told = load(RowsMeta, split_record(self.shelf.content(ref))[0])
                 first = told.rows[0].id if told.rows else ""
                 rows[told.kind, first] = RowsLine(kind=told.kind, first=first, ref=ref, run=None, read_at=info.taken_at)
+
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _known(words: type[_Word], text: str, otherwise: _Word) -> _Word:
+    """What a head says, where it says anything; else nothing is promised."""
+    return next((one for one in words if one.value == text), otherwise)
 
 
 def _saved_at(raw: bytes) -> str:

@@ -15,13 +15,12 @@ from qlikmigrate.kernel.error import FailedError, UsageError, WrongKeyError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import Header, Manifested, pack_digest, write_manifest, write_moves
+from qlikmigrate.vault.form import Manifested, write_manifest, write_moves
 from qlikmigrate.vault.lock import Lock
-from qlikmigrate.vault.name import Mark, MovesName, Ref, sha256, write_ranges
+from qlikmigrate.vault.name import Mark, MovesName, Ref, sha256
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.press import Press, Pressed
 from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_VERSIONS, PieceError, base_of
-from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.stream import PackStream
 from qlikmigrate.vault.vault import Vault
@@ -105,20 +104,23 @@ class _Repack:
         live = vault.catalog.snapshots
         shelf = vault.shelf
         old_packs = {one: size for one, (_, size) in shelf.packs.items() if one not in vault.catalog.marked}
-        snapshots = [vault.snapshot(info) for info in live]
         stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
         try:
-            chains = self._chains(snapshots)
-            dictionary = self._dictionary(snapshots)
+            chains = self._chains(live)
+            dictionary = self._dictionary(live)
             places = () if dictionary is None or vault.encrypted else stream.two_dictionaries(dictionary)
-            place = places[0] if places else None
-            self._write(chains, dictionary, place, stream)
-            manifests = self._write_manifests(snapshots, dictionary, places, stream)
+            self._write(chains, dictionary, places[0] if places else None, stream)
+            manifests = self._write_manifests(live, dictionary, places, stream)
+            stream.flush()
+            # One damaged byte takes all manifests that build on it, and after this nothing else tells what is whose.
+            copies = self._write_manifests(live, dictionary, places, stream)
+            stream.flush()
+            shelf.refresh()
+            self._publish(live, manifests, copies, places)
         except PieceError as error:
             raise shelf.corrupt(error) from None
-        stream.flush()
-        self._publish(snapshots, manifests, places)
         now = vault.clock.now()
+        self.new |= dict(zip((info.manifest for info in live), manifests, strict=True))
         if vault.encrypted and self.new:
             data = write_moves({old: new for old, new in self.new.items() if old != new})
             vault.store.create(str(MovesName(now, sha256(data))), data)
@@ -136,7 +138,7 @@ class _Repack:
             after_bytes=stream.stored_bytes,
         )
 
-    def _chains(self, snapshots: Sequence[VaultSnapshot]) -> list[_Version]:
+    def _chains(self, live: Sequence[SnapshotInfo]) -> list[_Version]:
         """Every piece but manifests, the versions of one thing behind each other, in the order of time."""
         groups: dict[tuple[str, str, str], dict[Ref, Piece]] = {}
         shelf = self.vault.shelf
@@ -144,14 +146,16 @@ class _Repack:
         def take(what: What, kind: Kind, name: str, ref: Ref) -> None:
             groups.setdefault((what.value, kind.value, name), {}).setdefault(ref, shelf.piece(ref))
 
-        for snapshot in snapshots:
-            for doc in snapshot.manifested.documents:
+        # One snapshot at a time is held: of years of nights there would be many lines.
+        for info in live:
+            found = self.vault.snapshot(info).manifested
+            for doc in found.documents:
                 take(What.DOCUMENT, doc.kind, doc.id, doc.ref)
-            for rows in snapshot.manifested.rows:
+            for rows in found.rows:
                 take(What.ROWS, rows.kind, rows.first, rows.ref)
                 if rows.run is not None:
                     take(What.RUN, rows.kind, rows.first, rows.run)
-            for number, ref in enumerate(dict.fromkeys(one.run[0] for one in snapshot.manifested.documents if one.run)):
+            for number, ref in enumerate(dict.fromkeys(one.run[0] for one in found.documents if one.run)):
                 take(What.RUN, Kind.TENANT, f"{number}", ref)
         versions: list[_Version] = []
         seen: set[Ref] = set()
@@ -164,12 +168,13 @@ class _Repack:
             versions += chain
         return versions
 
-    def _dictionary(self, snapshots: Sequence[VaultSnapshot]) -> bytes | None:
+    def _dictionary(self, live: Sequence[SnapshotInfo]) -> bytes | None:
         """Trained on the newest snapshot: what is read most."""
-        if not snapshots:
+        if not live:
             return None
         shelf = self.vault.shelf
-        refs = [doc.ref for doc in snapshots[-1].manifested.documents[:DICTIONARY_MAX_DOCUMENTS]]
+        documents = self.vault.snapshot(live[-1]).manifested.documents
+        refs = [doc.ref for doc in documents[:DICTIONARY_MAX_DOCUMENTS]]
         return train(map(shelf.content, refs), [shelf.piece(ref).size for ref in refs])
 
     def _write(
@@ -188,7 +193,7 @@ class _Repack:
         again = Codec(dictionary)
         for done, ((version, text, base), one) in enumerate(pressed, 1):
             self._check(one, text, base, again)
-            self.new[version.old] = self._add(stream, version, one, text, dictionary, place)
+            self.new[version.old] = self._add(stream, version, one, text, dictionary, place, self.new)
             self.sink(Progress(phase="repack", done=done, total=len(versions)))
 
     def _add(
@@ -199,10 +204,12 @@ class _Repack:
         text: bytes,
         dictionary: bytes | None,
         place: Ref | None,
+        placed: Mapping[Ref, Ref],
     ) -> Ref:
+        """Put a version into a pack. `placed`: where those went that it may build on."""
         assert pressed.frame is not None
         frame, whole = pressed.frame, pressed.whole
-        base = None if whole or version.before is None else self.new[version.before]
+        base = None if whole or version.before is None else placed[version.before]
         if base is not None and self.vault.encrypted and base.pack != stream.sequence:
             # A frame of an encrypted vault builds on nothing outside its pack.
             frame, whole, base = Codec(dictionary, level=THOROUGH_LEVEL).compress(text), True, None
@@ -234,36 +241,63 @@ class _Repack:
 
     def _write_manifests(
         self,
-        snapshots: Sequence[VaultSnapshot],
+        live: Sequence[SnapshotInfo],
         dictionary: bytes | None,
         places: tuple[Ref, ...],
         stream: PackStream,
     ) -> list[Ref]:
-        """Manifests that speak of the new places, each built on the one before of the same tenant."""
-        chains: dict[str, list[tuple[_Version, bytes]]] = {}
+        """Manifests that speak of the new places, each built on one before it of the same tenant."""
+        chains: dict[str, _Chain] = {}
         written: list[Ref] = []
         press = Press(dictionary)
-        for snapshot in snapshots:
-            text = write_manifest(moved(snapshot.manifested, self.new, places))
-            chain = chains.setdefault(snapshot.info.tenant, [])
-            piece = evolve(self.vault.shelf.piece(snapshot.info.manifest), size=len(text))
-            version = _numbered(snapshot.info.manifest, piece, [one for one, _ in chain])
-            base = next((kept for one, kept in chain if one.old == version.before), None)
+        for info in live:
+            text = write_manifest(moved(self.vault.snapshot(info).manifested, self.new, places))
+            chain = chains.setdefault(info.tenant, _Chain())
+            piece = evolve(self.vault.shelf.piece(info.manifest), size=len(text))
+            version = _numbered(info.manifest, piece, chain.versions)
+            base = chain.texts[version.before] if version.before else None
             ((_, pressed),) = press.run([(text, base)], lambda work, _: work[0], base=lambda work: work[1])
-            ref = self._add(stream, version, pressed, text, dictionary, places[0] if places else None)
-            self.new[version.old] = ref
-            chain.append((version, text))
+            self._check(pressed, text, base, Codec(dictionary))
+            ref = self._add(stream, version, pressed, text, dictionary, places[0] if places else None, chain.placed)
+            chain.keep(version, text, ref)
             written.append(ref)
         return written
 
-    def _publish(self, snapshots: Sequence[VaultSnapshot], manifests: Sequence[Ref], places: tuple[Ref, ...]) -> None:
+    def _publish(
+        self, live: Sequence[SnapshotInfo], manifests: Sequence[Ref], copies: Sequence[Ref], places: tuple[Ref, ...]
+    ) -> None:
         vault = self.vault
-        vault.shelf.refresh()
-        for snapshot, manifest in zip(snapshots, manifests, strict=True):
-            self.lock.check()
-            refs = [manifest, *places, *(self.new[ref] for ref in snapshot.refs() if ref in self.new)]
+        for info, manifest, copy in zip(live, manifests, copies, strict=True):
+            found = vault.snapshot(info).manifested
+            refs = [manifest, copy, *places, *(self.new[ref] for ref in found.refs() if ref in self.new)]
             packs = frozenset(ref.pack for ref in refs) if vault.encrypted else vault.shelf.reach(refs)
-            publish_again(vault, snapshot.info, manifest, packs)
+            generation = info.name.generation + 1
+            self.lock.check()
+            vault.publish(found, manifest, packs, needs=info.needs, partial=info.partial, generation=generation)
+
+
+@define
+class _Chain:
+    """The manifests of one tenant, in order. `placed`: old place → new; `texts`: of those that later ones build on."""
+
+    versions: list[_Version] = field(factory=list)
+    placed: dict[Ref, Ref] = field(factory=dict)
+    texts: dict[Ref, bytes] = field(factory=dict)
+
+    def keep(self, version: _Version, text: bytes, ref: Ref) -> None:
+        """The next one was written."""
+        number = len(self.versions) % MAX_VERSIONS
+        root = len(self.versions) - number
+        self.versions.append(version)
+        self.placed[version.old] = ref
+        self.texts[version.old] = text
+        line = {number}
+        while number:
+            number = base_of(number)
+            line.add(number)
+        # All others have been built on for the last time.
+        wanted = {self.versions[root + one].old for one in line}
+        self.texts = {old: kept for old, kept in self.texts.items() if old in wanted}
 
 
 def _numbered(ref: Ref, piece: Piece, chain: Sequence[_Version]) -> _Version:
@@ -300,24 +334,3 @@ def moved(one: Manifested, new: Mapping[Ref, Ref], dictionaries: tuple[Ref, ...]
         ),
         rows=tuple(evolve(rows, ref=new[rows.ref], run=new[rows.run] if rows.run else None) for rows in one.rows),
     )
-
-
-def publish_again(
-    vault: Vault, info: SnapshotInfo, manifest: Ref, packs: frozenset[int], *, complete: bool | None = None
-) -> SnapshotInfo:
-    """A newer head for a snapshot that lies elsewhere now, or holds less than it did."""
-    header = Header(
-        vault=vault.id,
-        id=info.id,
-        tenant=info.tenant,
-        started_at=info.started_at,
-        finished_at=info.taken_at,
-        complete=info.complete if complete is None else complete,
-        partial=info.partial,
-        needs=info.needs,
-        packs=write_ranges(packs),
-        packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
-        manifest=str(manifest),
-        shown=info.shown,
-    )
-    return vault.publish(header, generation=info.name.generation + 1)

@@ -8,107 +8,61 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from attrs import define, evolve, field, frozen
 
-from qlikmigrate.archive.codec import Codec
-from qlikmigrate.archive.layout import load
 from qlikmigrate.kernel.clock import Clock
-from qlikmigrate.kernel.error import CorruptError, FailedError, WrongKeyError
+from qlikmigrate.kernel.error import WrongKeyError
 from qlikmigrate.kernel.event import Event, Problem, Severity, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Manifest, Note
 from qlikmigrate.vault.catalog import SnapshotInfo
+from qlikmigrate.vault.description import repair_config
 from qlikmigrate.vault.form import (
-    Config,
-    Header,
+    LastGood,
     Manifested,
     needs_of,
-    pack_digest,
     read_manifest,
-    shown_of,
     write_manifest,
 )
 from qlikmigrate.vault.lock import Lock
-from qlikmigrate.vault.name import (
-    CONFIG,
-    PACKS,
-    SNAPSHOTS,
-    Mark,
-    PackName,
-    Ref,
-    SnapshotName,
-    Tombstone,
-    sha256,
-    write_ranges,
-)
-from qlikmigrate.vault.pack import What, vault_of
-from qlikmigrate.vault.press import Press
-from qlikmigrate.vault.rebuild import Rebuilder, pieces_of
+from qlikmigrate.vault.name import Mark, Ref, SnapshotName, Tombstone
+from qlikmigrate.vault.pack import What
+from qlikmigrate.vault.rebuild import MANIFEST_LOST, Rebuilder, pieces_of
+from qlikmigrate.vault.salvage import Salvage
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ImmutableError, ObjectExistsError, Store
 from qlikmigrate.vault.stream import PackStream
-from qlikmigrate.vault.vault import Vault, read_config, write_config
-from qlikmigrate.vault.verification import VaultVerification, damaged_records, verify_packs
+from qlikmigrate.vault.vault import Vault
+from qlikmigrate.vault.verification import damaged_records, verify_packs
 
-_SEALED = b"age-encryption.org/"
 _LOST = "lost by damage to the vault"
+_LOST_CODE = "lost-by-damage"
+_ALL_LOST = 1_000_000
+# What the tombstone of a snapshot says that was not let go, but lost.
+_BURIED = b"lost\n"
 
 
 @frozen(kw_only=True)
 class Repaired:
     """What was done. `snapshots`: ids of those that have a new head; `lost`: what could not be saved, as notes by
-    snapshot; `saved`: pieces written anew; `records`: damaged ones that tell nothing any more, and are gone."""
+    snapshot; `saved`: pieces that lie elsewhere now; `packs`: damaged ones, set aside; `records`: damaged ones, which
+    tell nothing any more and are gone."""
 
-    config: bool = False
     heads: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()
     lost: Mapping[str, tuple[Note, ...]] = field(factory=dict)
     saved: int = 0
     packs: tuple[int, ...] = ()
+    broken: int = 0
     records: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything had to be repaired."""
-        return bool(self.config or self.heads or self.snapshots or self.packs or self.records)
-
-
-def repair_config(store: Store) -> bool:
-    """Write `vault.json` again where it is lost; what it says follows from heads and packs. Whether that was needed.
-
-    Raises:
-        NotFoundError: there is no vault.
-        CorruptError: it is of a newer format, or nothing is left that tells the vault's id.
-    """
-    try:
-        read_config(store)
-    except CorruptError as error:
-        if error.code == "newer-format":
-            raise
-    else:
-        return False
-    ids: set[str] = set()
-    encrypted = False
-    for entry in store.entries(PACKS):
-        if PackName.parse(entry.name) is None:
-            continue
-        start = store.read(entry.name, 0, 128)
-        encrypted = encrypted or start.startswith(_SEALED)
-        ids.add(vault_of(start))
-    for entry in store.entries(SNAPSHOTS):
-        name = SnapshotName.parse(entry.name)
-        data = store.read(entry.name) if name else b""
-        if name is not None and sha256(data) == name.sha256:
-            ids.add(load(Header, data, strict=False).vault)
-    ids.discard("")
-    if len(ids) != 1:
-        raise CorruptError(f"nothing is left in {store.location} that tells the id of the vault")
-    store.delete(CONFIG)
-    with contextlib.suppress(ObjectExistsError):
-        store.create(CONFIG, write_config(Config(id=ids.pop(), encrypted=encrypted)))
-    return True
+        return bool(self.heads or self.snapshots or self.lost or self.packs or self.broken or self.records)
 
 
 def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
@@ -132,7 +86,7 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
         sink(event)
 
     checked = verify_packs(vault, vault.shelf.packs.keys(), sink=told)
-    return _Repair(vault, lock, sink, checked).run()
+    return _Repair(vault, lock, frozenset(vault.shelf.packs) - checked.sound).run()
 
 
 def open_for_repair(
@@ -143,227 +97,302 @@ def open_for_repair(
     return Vault.open(store, sealing=sealing, opening=opening, clock=clock), written
 
 
+@frozen(kw_only=True)
+class _Case:
+    """A snapshot as a repair finds it: by its head, or where only a manifest is left, by that. `at`: when it ended."""
+
+    at: datetime
+    id: str
+    info: SnapshotInfo | None = None
+    manifest: Ref | None = None
+    generation: int
+
+
+@frozen(kw_only=True)
+class _Made:
+    """A snapshot that gets a new head once all packs are stored. `found`: its manifest, without what it speaks of."""
+
+    found: Manifested
+    place: Ref
+    packs: frozenset[int]
+    needs: frozenset[str]
+    partial: bool
+    case: _Case
+
+
 @define
 class _Repair:
+    """One repair. `damaged`: packs that are not as they were written."""
+
     vault: Vault
     lock: Lock
-    sink: Sink
-    checked: VaultVerification
-    stream: PackStream = field(init=False)
+    damaged: frozenset[int]
     bad: frozenset[int] = frozenset()
-    new: dict[Ref, Ref] = field(factory=dict)
-    dead: set[Ref] = field(factory=set)
     lost: dict[str, tuple[Note, ...]] = field(factory=dict)
-    heads: list[str] = field(factory=list)
-    renewed: list[str] = field(factory=list)
     rebuilder: Rebuilder = field(init=False)
-    _twins: dict[str, Ref] | None = None
+    salvage: Salvage = field(init=False)
+    # Tenant, kind and id → the last snapshot so far that holds the object.
+    _holders: dict[tuple[str, Kind, str], str] = field(factory=dict)
+    _manifests: dict[str, list[Ref]] | None = None
 
     def run(self) -> Repaired:
         vault = self.vault
-        shelf = vault.shelf
-        here = frozenset(shelf.packs)
-        missing = frozenset().union(*(one.packs for one in vault.catalog.snapshots)) - here
-        damaged = here - self.checked.sound
-        self._salvage(sorted(damaged))
-        self.bad = damaged | missing
-        self.rebuilder = Rebuilder(shelf, vault.id, (*vault.catalog.snapshots, *vault.catalog.older))
-        self.stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
-        todo: list[tuple[Manifested, SnapshotInfo | None, int]] = []
-        for one in vault.catalog.snapshots:
-            manifested = self._manifested(one) if self.bad else None
-            if manifested is not None:
-                self.rebuilder.remember(manifested, whole=manifested.head.complete or not one.complete)
-            if one.packs & self.bad:
-                if manifested is None:
-                    self._bury(one)
-                else:
-                    todo.append((manifested, one, one.name.generation + 1))
-        todo += [(found, None, generation) for found, generation in self._headless()]
-        made = [(self._saved(found), info, generation) for found, info, generation in todo]
-        self.stream.flush()
+        back = self._exhume()
+        catalog = vault.catalog
+        missing = frozenset[int]().union(*(one.packs for one in catalog.snapshots)) - vault.shelf.packs.keys()
+        self._make_readable()
+        self.bad = self.damaged | missing
+        self.rebuilder = Rebuilder(vault.shelf, vault.id, (*catalog.snapshots, *catalog.older))
+        stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
+        self.salvage = Salvage(vault.shelf, stream, self.bad)
+        headless = tuple(self._headless())
+        cases = [
+            _Case(at=one.taken_at, id=one.id, info=one, generation=one.name.generation + 1) for one in self._live()
+        ]
+        made = [
+            one
+            for case in sorted((*cases, *headless), key=lambda case: (case.at, case.id))
+            if (one := self._mend(case))
+        ]
+        stream.flush()
         vault.shelf.refresh()
-        for (saved, place), info, generation in made:
-            self._publish(saved, place, info, generation)
-        records = self._clear(damaged)
+        for one in made:
+            self.lock.check()
+            vault.publish(
+                one.found,
+                one.place,
+                one.packs,
+                needs=one.needs,
+                partial=one.partial,
+                generation=one.case.generation,
+            )
+        aside, records = self._clear()
         vault.refresh()
         return Repaired(
-            heads=tuple(self.heads),
-            snapshots=tuple(self.renewed),
+            heads=(*back, *(one.id for one in headless)),
+            snapshots=tuple(one.found.id for one in made if one.case.info),
             lost=self.lost,
-            saved=len(self.new),
-            packs=tuple(sorted(damaged)),
+            saved=self.salvage.saved,
+            packs=aside,
+            broken=len(catalog.broken),
             records=records,
         )
 
-    def _salvage(self, damaged: Sequence[int]) -> None:
+    def _make_readable(self) -> None:
         """Make readable what is whole in damaged packs.
 
         Raises:
             WrongKeyError: the key does not open what is whole: what it cannot open must not be taken for lost.
         """
         vault = self.vault
-        saved = [one for one in damaged if vault.shelf.salvage(one)]
+        saved = [one for one in sorted(self.damaged) if vault.shelf.salvage(one)]
         if not vault.encrypted:
             return
-        for sequence in sorted(self.checked.sound):
+        sound = vault.shelf.packs.keys() - self.damaged
+        for sequence in sorted(sound):
             with contextlib.suppress(PieceError):
                 vault.shelf.pack(sequence)
-        if damaged and not saved and not self.checked.sound:
+        if self.damaged and not saved and not sound:
             raise WrongKeyError(
                 f"the key given opens no pack of {vault.store.location}",
                 hint="it is the wrong one, or nothing that could be saved is left",
                 code="wrong-key",
             )
 
-    def _bury(self, info: SnapshotInfo) -> None:
+    def _live(self) -> Sequence[SnapshotInfo]:
+        """The snapshots to look at: none where all packs are whole, and none lost anything before."""
+        live = self.vault.catalog.snapshots
+        return live if self.bad or any(self._fuller(one) for one in live) else ()
+
+    def _mend(self, case: _Case) -> _Made | None:
+        """What becomes of one snapshot; None where it stays as it is, or nothing is left of it."""
+        info = case.info
+        fuller = self._fuller(info) if info else None
+        found, place = self._found(case, fuller)
+        if found is None:
+            if info is not None:
+                self._bury(info.id, info.manifest.pack)
+            return None
+        self.rebuilder.remember(found, whole=found.head.complete or info is None or not info.complete)
+        made = None
+        if info is None or fuller or info.packs & self.bad or self._relies_on_lost(found):
+            needs = frozenset((fuller or info).needs if info else ())
+            partial = info.partial if info else found.head.selection is not None
+            found, made = self._saved(found, place, case, needs, partial=partial)
+        for doc in found.documents:
+            self._holders[found.tenant, doc.kind, doc.id.lower()] = found.id
+        return made
+
+    def _fuller(self, info: SnapshotInfo) -> SnapshotInfo | None:
+        """An older head of a snapshot that has lost something since, where all that it speaks of is there again."""
+        sound = self.vault.shelf.packs.keys() - self.damaged
+        older = [one for one in self.vault.catalog.older if one.id == info.id and one.packs <= sound]
+        losses = self._losses(info) if older else 0
+        fuller = [one for one in older if self._losses(one) < losses]
+        return max(fuller, key=lambda one: one.name.generation, default=None)
+
+    def _losses(self, info: SnapshotInfo) -> int:
+        """How often a snapshot has lost something, as the manifest says that a head speaks of."""
+        found = self._read(info.manifest, info.id)
+        return sum(one.code in (_LOST_CODE, MANIFEST_LOST) for one in found.head.problems) if found else _ALL_LOST
+
+    def _bury(self, ident: str, pack: int) -> None:
         """Nothing of a snapshot is left: it gets a tombstone, so that nobody counts on it."""
-        self.lost[info.id] = (Note(kind=Kind.TENANT, id="", reason=f"the whole snapshot is {_LOST}"),)
+        self.lost[ident] = (Note(kind=Kind.TENANT, id="", reason=f"the whole snapshot is {_LOST}"),)
         self.lock.check()
         with contextlib.suppress(ObjectExistsError):
-            self.vault.store.create(str(Tombstone(info.id, info.manifest.pack, self.vault.clock.now())), b"")
+            self.vault.store.create(str(Tombstone(ident, pack, self.vault.clock.now())), _BURIED)
+
+    def _exhume(self) -> tuple[str, ...]:
+        """Snapshots that a repair gave up, and of which all is there again, are live again."""
+        vault, store = self.vault, self.vault.store
+        sound = vault.shelf.packs.keys() - self.damaged
+        back = []
+        for info in vault.catalog.gone:
+            stones = [str(one) for one in vault.catalog.tombstones if one.id == info.id]
+            if info.packs <= sound and all(store.read(one) == _BURIED for one in stones):
+                for one in stones:
+                    self.lock.check()
+                    store.delete(one)
+                back.append(info.id)
+        vault.refresh()
+        return tuple(back)
 
     # Manifests
 
-    def _manifested(self, info: SnapshotInfo) -> Manifested | None:
-        try:
-            found = read_manifest(self.vault.shelf.content(info.manifest))
-            if found.id == info.id:
-                return found
-        except ValueError:
-            pass
-        return self.rebuilder.rebuild(info)
+    def _read(self, place: Ref, ident: str) -> Manifested | None:
+        """The manifest of a snapshot, if it is whole and lies there."""
+        with contextlib.suppress(ValueError):
+            found = read_manifest(self.vault.shelf.content(place))
+            return found if found.id == ident else None
+        return None
 
-    def _headless(self) -> Iterator[tuple[Manifested, int]]:
+    def _found(self, case: _Case, fuller: SnapshotInfo | None) -> tuple[Manifested | None, Ref | None]:
+        """A manifest and where it lies: where a head says, or a copy from another writing, or one made again."""
+        info = case.info
+        if info is None:
+            assert case.manifest is not None
+            return self._read(case.manifest, case.id), case.manifest
+        places = [fuller.manifest] if fuller else []
+        places += [info.manifest, *reversed(self._places().get(info.id, ()) if info.packs & self.bad else ())]
+        for place in places:
+            found = self._read(place, info.id)
+            if found is not None:
+                return found, place
+        heads = [one for one in (info, *self.vault.catalog.older) if one.id == info.id]
+        return self.rebuilder.rebuild(min(heads, key=lambda one: one.name.generation)), None
+
+    def _places(self) -> dict[str, list[Ref]]:
+        """Snapshot → where manifests of it lie."""
+        if self._manifests is None:
+            self._manifests = {}
+            shelf = self.vault.shelf
+            for sequence in sorted(shelf.packs):
+                for number, piece in enumerate(pieces_of(shelf, sequence)):
+                    if piece.what is What.MANIFEST:
+                        ref = Ref(sequence, number)
+                        self._manifests.setdefault(piece.id or self._owner(ref), []).append(ref)
+        return self._manifests
+
+    def _owner(self, ref: Ref) -> str:
+        """Whose manifest a piece is that no index speaks of."""
+        try:
+            return read_manifest(self.vault.shelf.content(ref)).id
+        except ValueError:
+            return ""
+
+    def _headless(self) -> Iterator[_Case]:
         """Manifests of snapshots that have no whole head, and were not removed."""
         catalog = self.vault.catalog
-        broken = {one.id for one in catalog.broken}
+        broken = {one.id: one for one in catalog.broken}
         told = catalog.told
-        generations: dict[str, int] = {}
-        for one in catalog.broken:
-            name = SnapshotName.parse(one.name)
-            if name is not None:
-                generations[one.id] = max(generations.get(one.id, 0), name.generation + 1)
-        found: dict[str, Manifested] = {}
-        for sequence in sorted(self.vault.shelf.packs):
-            if sequence in catalog.marked and not broken:
+        for ident, places in self._places().items():
+            if not ident or ident in told:
                 continue
-            for number, piece in enumerate(pieces_of(self.vault.shelf, sequence)):
-                if piece.what is not What.MANIFEST or piece.id in told:
-                    continue
-                with contextlib.suppress(ValueError):
-                    one_found = read_manifest(self.vault.shelf.content(Ref(sequence, number)))
-                    if one_found.id not in told:
-                        found[one_found.id] = one_found
-        for ident, one_found in found.items():
-            self.heads.append(ident)
-            yield one_found, generations.get(ident, 0)
+            if ident not in broken and all(one.pack in catalog.marked for one in places):
+                continue
+            names = [SnapshotName.parse(one.name) for one in catalog.broken if one.id == ident]
+            # Not the first writing: what lies around it may be others'.
+            generation = max((name.generation for name in names if name), default=0) + 1
+            for place in reversed(places):
+                found = self._read(place, ident)
+                if found is not None:
+                    yield _Case(at=found.capture.finished_at, id=ident, manifest=place, generation=generation)
+                    break
+            else:
+                self._bury(ident, places[-1].pack)
 
     # Pieces
 
-    def _saved(self, found: Manifested) -> tuple[Manifested, Ref]:
-        """The manifest with everything in it that can be had, and its new place."""
+    def _saved(
+        self, found: Manifested, at: Ref | None, case: _Case, needs: frozenset[str], *, partial: bool
+    ) -> tuple[Manifested, _Made]:
+        """The manifest, which lies `at`, with everything in it that can be had, and the head to come."""
+        place = self.salvage.place
         notes: list[Note] = []
         documents = []
         for doc in found.documents:
-            ref = self._place(doc.ref)
+            ref = place(doc.ref)
             if ref is None:
                 notes.append(Note(kind=doc.kind, id=doc.id, reason=_LOST))
                 continue
-            run = self._place(doc.run[0]) if doc.run else None
+            run = place(doc.run[0]) if doc.run else None
             documents.append(evolve(doc, ref=ref, run=(run, doc.run[1]) if run and doc.run else None))
         rows = []
         for line in found.rows:
-            ref = self._place(line.ref)
+            ref = place(line.ref)
             if ref is None:
                 notes.append(Note(kind=line.kind, id=line.first, reason=f"list rows from this one on: {_LOST}"))
                 continue
-            rows.append(evolve(line, ref=ref, run=self._place(line.run) if line.run else None))
-        dictionaries = tuple(ref for one in found.dictionaries if (ref := self._place(one)))
+            rows.append(evolve(line, ref=ref, run=place(line.run) if line.run else None))
         head = found.head
         if notes:
             self.lost[found.id] = tuple(notes)
             head = _less(head, notes, sum(one.kind is Kind.AUTOMATION for one in documents))
-        made = evolve(found, head=head, dictionaries=dictionaries, documents=tuple(documents), rows=tuple(rows))
-        return made, self._write(What.MANIFEST, "", found.id, write_manifest(made))
+        last_good = self._last_good(found, notes)
+        made = evolve(
+            found,
+            head=head,
+            dictionaries=tuple(ref for one in found.dictionaries if (ref := place(one))),
+            documents=tuple(documents),
+            rows=tuple(rows),
+            last_good=last_good,
+        )
+        if at is None or made != found or place(at) != at:
+            at = self.salvage.write(What.MANIFEST, "", found.id, write_manifest(made))
+        return made, _Made(
+            found=evolve(made, documents=(), rows=()),
+            place=at,
+            packs=self.salvage.packs_of((at, *made.refs())),
+            needs=needs | set(needs_of(last_good)),
+            partial=partial,
+            case=case,
+        )
 
-    def _place(self, ref: Ref) -> Ref | None:
-        """Where a piece is to be found from now on; None where it is lost."""
-        if ref in self.new:
-            return self.new[ref]
-        if ref in self.dead:
-            return None
-        shelf = self.vault.shelf
-        try:
-            if not shelf.reach([ref]) & self.bad:
-                return ref
-            content = shelf.content(ref)
-            piece = shelf.piece(ref)
-        except PieceError:
-            twin = self._twin(ref)
-            if twin is None:
-                self.dead.add(ref)
-            else:
-                self.new[ref] = twin
-            return twin
-        self.new[ref] = self._write(piece.what, piece.kind, piece.id, content)
-        return self.new[ref]
+    def _last_good(self, found: Manifested, notes: Sequence[Note]) -> tuple[LastGood, ...]:
+        """Where the last good version is of what could not be read, and of what is lost now."""
+        # An object has several lines where nobody could tell which of some snapshots holds it.
+        lines = [one for one in found.last_good if not self._has_lost(one)]
+        told = {(one.kind, one.id) for one in lines}
+        wanted = {(one.kind, one.id) for one in found.last_good} - told
+        wanted |= {(note.kind, note.id) for note in notes if note.reason == _LOST}
+        for kind, ident in wanted:
+            holder = self._holders.get((found.tenant, kind, ident.lower()))
+            if holder is not None:
+                lines.append(LastGood(kind=kind, id=ident, snapshot=holder))
+        return tuple(sorted(lines, key=lambda one: (one.kind, one.id, one.snapshot)))
 
-    def _twin(self, ref: Ref) -> Ref | None:
-        """The same content somewhere else."""
-        shelf = self.vault.shelf
-        try:
-            wanted = shelf.piece(ref).sha256
-        except PieceError:
-            return None
-        if self._twins is None:
-            self._twins = {
-                piece.sha256: Ref(sequence, number)
-                for sequence in sorted(shelf.packs.keys() - self.bad)
-                for number, piece in enumerate(pieces_of(self.vault.shelf, sequence))
-            }
-        found = self._twins.get(wanted)
-        try:
-            return found if found is not None and wanted and not shelf.reach([found]) & self.bad else None
-        except PieceError:
-            return None
+    def _relies_on_lost(self, found: Manifested) -> bool:
+        return any(map(self._has_lost, found.last_good))
 
-    def _write(self, what: What, kind: str, ident: str, content: bytes) -> Ref:
-        ((_, pressed),) = Press(None).run([content], _as_it_is)
-        assert pressed.frame is not None
-        return self.stream.add(what, pressed.frame, size=pressed.size, digest=pressed.sha256, kind=kind, ident=ident)
+    def _has_lost(self, line: LastGood) -> bool:
+        """Whether the snapshot that held a last good version has lost it just now."""
+        notes = self.lost.get(line.snapshot, ())
+        return any(one.kind is Kind.TENANT or (one.kind, one.id) == (line.kind, line.id) for one in notes)
 
     # The end
 
-    def _publish(self, found: Manifested, place: Ref, info: SnapshotInfo | None, generation: int) -> None:
-        vault = self.vault
-        refs = [place, *(doc.ref for doc in found.documents), *(doc.run[0] for doc in found.documents if doc.run)]
-        refs += [line.ref for line in found.rows] + [line.run for line in found.rows if line.run]
-        refs += found.dictionaries
-        packs = vault.shelf.reach(refs)
-        if packs - vault.shelf.packs.keys():
-            raise FailedError("a pack is not there after it was stored")
-        head = found.head
-        self.lock.check()
-        header = Header(
-            vault=vault.id,
-            id=found.id,
-            tenant=found.tenant,
-            started_at=found.capture.started_at,
-            finished_at=found.capture.finished_at,
-            complete=head.complete,
-            partial=head.selection is not None,
-            needs=info.needs if info else needs_of(found.last_good),
-            packs=write_ranges(packs),
-            packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
-            manifest=str(place),
-            shown=None if vault.encrypted else shown_of(head),
-        )
-        vault.publish(header, generation=generation)
-        if info is not None:
-            self.renewed.append(found.id)
-
-    def _clear(self, damaged: frozenset[int]) -> tuple[str, ...]:
+    def _clear(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Heads and records that are none go; damaged packs are marked, so that nothing builds on them any more."""
         vault = self.vault
         records = damaged_records(vault.store)
@@ -375,12 +404,12 @@ class _Repair:
             self.lock.check()
             with contextlib.suppress(ImmutableError):
                 vault.store.delete(broken.name)
-        now = vault.clock.now()
-        for sequence in sorted(damaged):
+        aside = sorted(self.damaged - vault.catalog.marked)
+        for sequence in aside:
             self.lock.check()
             with contextlib.suppress(ObjectExistsError):
-                vault.store.create(str(Mark(sequence, now)), b"")
-        return tuple(records)
+                vault.store.create(str(Mark(sequence, vault.clock.now())), b"")
+        return tuple(aside), tuple(records)
 
 
 def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
@@ -391,7 +420,7 @@ def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
         old = counts["automations"]
         counts["automations"] = evolve(old, captured=captured, missing=old.missing + len(lost))
     problem = Problem(
-        code="lost-by-damage",
+        code=_LOST_CODE,
         severity=Severity.ERROR,
         message=f"damage to the vault took {len(notes)} of its objects",
         where=", ".join(one.id for one in notes[:50]),
@@ -399,7 +428,3 @@ def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
     return evolve(
         head, complete=False, counts=counts, missing=(*head.missing, *lost), problems=(*head.problems, problem)
     )
-
-
-def _as_it_is(content: bytes, _: Codec) -> bytes:
-    return content

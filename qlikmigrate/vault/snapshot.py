@@ -148,15 +148,7 @@ class VaultSnapshot:
     def refs(self) -> Iterator[Ref]:
         """Every piece that it needs, without what those build on; its manifest is the first."""
         yield self.info.manifest
-        yield from self.manifested.dictionaries
-        for doc in self.manifested.documents:
-            yield doc.ref
-            if doc.run is not None:
-                yield doc.run[0]
-        for rows in self.manifested.rows:
-            yield rows.ref
-            if rows.run is not None:
-                yield rows.run
+        yield from self.manifested.refs()
 
     def _run(self, ref: Ref) -> tuple[RunEntry, ...]:
         found = self._runs.get(ref)

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, Codec, train
 from qlikmigrate.archive.layout import RowEntry, RunEntry, RunForm, dump, join_cuts, join_rows
 from qlikmigrate.archive.spool import Key, Slot
-from qlikmigrate.kernel.error import FailedError, QlikmigrateError
+from qlikmigrate.kernel.error import QlikmigrateError
 from qlikmigrate.kernel.event import Log
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.earlier import row_hash
@@ -24,19 +24,16 @@ from qlikmigrate.vault.form import (
     SETTLED,
     DocumentLine,
     DocumentMeta,
-    Header,
     Manifested,
     RowsLine,
     RowsMeta,
     needs_of,
-    pack_digest,
-    shown_of,
     write_manifest,
     write_record,
 )
 from qlikmigrate.vault.known import Knowledge, KnownDocument, Table, flags_of, reading_of
 from qlikmigrate.vault.last_good import find_last_good, made_at
-from qlikmigrate.vault.name import Begun, Ref, write_ranges
+from qlikmigrate.vault.name import Begun, Ref
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.press import Press, Pressed
 from qlikmigrate.vault.shelf import PieceError
@@ -317,34 +314,13 @@ class Storing:
         # Whoever took the lock over may have tidied away what this builds on.
         self._stream.lock.check()
         vault.shelf.refresh()
-        refs = [place, *(line.ref for line in manifested.documents), *(line.ref for line in manifested.rows)]
-        refs += [line.run[0] for line in manifested.documents if line.run]
-        refs += [line.run for line in manifested.rows if line.run]
-        refs += manifested.dictionaries
+        refs = [place, *manifested.refs()]
         # Frames of an encrypted vault build on nothing outside their pack, and cannot be looked into here.
         try:
             packs = frozenset(ref.pack for ref in refs) if self._sealed else vault.shelf.reach(refs)
         except PieceError as error:
             raise vault.shelf.corrupt(error) from None
-        missing = packs - vault.shelf.packs.keys()
-        if missing:
-            raise FailedError(f"pack {min(missing):08x} is not in {vault.store.location} after it was stored")
-        head = self._manifest
-        header = Header(
-            vault=vault.id,
-            id=self._id,
-            tenant=self._writer.tenant,
-            started_at=self._capture.started_at,
-            finished_at=self._capture.finished_at,
-            complete=head.complete,
-            partial=head.selection is not None,
-            needs=needs,
-            packs=write_ranges(packs),
-            packs_sha256=pack_digest([str(vault.shelf.packs[one][0]) for one in packs]),
-            manifest=str(place),
-            shown=None if self._sealed else shown_of(head),
-        )
-        return vault.publish(header, generation=0)
+        return vault.publish(manifested, place, packs, needs=needs, partial=self._manifest.selection is not None)
 
     def _keep_table(self, manifested: Manifested) -> None:
         """What the next backup of an encrypted vault goes by."""

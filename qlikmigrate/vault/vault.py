@@ -6,24 +6,43 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from qlikmigrate.archive.layout import dump, load
+from qlikmigrate.archive.layout import dump
 from qlikmigrate.kernel.clock import Clock, SystemClock
-from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError, WrongKeyError
+from qlikmigrate.kernel.error import CorruptError, FailedError, UsageError, WrongKeyError
 from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.vault.catalog import Catalog, SnapshotInfo, is_called, last_first, read_head
-from qlikmigrate.vault.form import VAULT_FORMAT, Config, Header, Shown, check_version, read_moves, shown_of
+from qlikmigrate.vault.description import read_config, write_config
+from qlikmigrate.vault.form import (
+    Config,
+    Header,
+    Manifested,
+    Shown,
+    pack_digest,
+    read_moves,
+    shown_of,
+)
 from qlikmigrate.vault.known import Knowledge, Table
 from qlikmigrate.vault.lock import Lock, acquire
-from qlikmigrate.vault.name import CONFIG, DRILLS, MOVES, DrillName, MovesName, PackName, Ref, SnapshotName, sha256
+from qlikmigrate.vault.name import (
+    CONFIG,
+    DRILLS,
+    MOVES,
+    DrillName,
+    MovesName,
+    Ref,
+    SnapshotName,
+    sha256,
+    write_ranges,
+)
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store, open_store, read_all
+from qlikmigrate.vault.store import ObjectExistsError, Store, open_store, read_all
 from qlikmigrate.vault.writer import VaultWriter
 
 LOCK_WAIT_S = 60.0
@@ -237,16 +256,42 @@ class Vault:
         known += [one.pack for one in self.catalog.tombstones] + [one.pack for one in self.catalog.marks]
         return max(known, default=0) + 1
 
-    def publish(self, header: Header, *, generation: int) -> SnapshotInfo:
-        """Make a snapshot visible.
+    def publish(
+        self,
+        found: Manifested,
+        place: Ref,
+        packs: frozenset[int],
+        *,
+        needs: Iterable[str],
+        partial: bool,
+        generation: int = 0,
+    ) -> SnapshotInfo:
+        """Make a snapshot visible whose manifest, `found`, lies at `place`, and that needs `packs`.
 
         Raises:
-            FailedError: the store cannot be written to.
+            FailedError: a pack is not there, or the store cannot be written to.
         """
+        missing = packs - self.shelf.packs.keys()
+        if missing:
+            raise FailedError(f"pack {min(missing):08x} is not in {self.store.location} after it was stored")
+        header = Header(
+            vault=self.id,
+            id=found.id,
+            tenant=found.tenant,
+            started_at=found.capture.started_at,
+            finished_at=found.capture.finished_at,
+            complete=found.head.complete,
+            partial=partial,
+            needs=tuple(sorted(set(needs))),
+            packs=write_ranges(packs),
+            packs_sha256=pack_digest([str(self.shelf.packs[one][0]) for one in packs]),
+            manifest=str(place),
+            shown=None if self.encrypted else shown_of(found.head),
+        )
         data = dump(header)
         name = SnapshotName(header.finished_at.replace(microsecond=0), header.id, generation, sha256(data))
         self.store.create(str(name), data)
-        self.refresh()
+        self.__dict__.pop("catalog", None)
         return read_head(self.store, name, self.id)
 
     def check_drills(self) -> None:
@@ -298,38 +343,3 @@ def _followed(moves: Mapping[Ref, Ref], place: Ref) -> Ref:
 
 def _store(place: str | os.PathLike[str] | Store) -> Store:
     return open_store(os.fspath(place)) if isinstance(place, str | os.PathLike) else place
-
-
-def write_config(config: Config) -> bytes:
-    """`vault.json`, its own hash at the end."""
-    data = dump(config)
-    return data + b"\n" + sha256(data).encode("ascii") + b"\n"
-
-
-def read_config(store: Store) -> Config:
-    """What a vault is.
-
-    Raises:
-        NotFoundError: it is none.
-        CorruptError: its description is damaged, or of a newer format.
-    """
-    try:
-        data = store.read(CONFIG)
-    except ObjectMissingError:
-        if any(PackName.parse(entry.name) for entry in store.entries("packs")):
-            raise CorruptError(
-                f"{CONFIG} of the vault {store.location} is missing", hint="`repair` writes it again"
-            ) from None
-        raise NotFoundError(
-            f"no vault: {store.location}", hint="`backup TENANT --vault VAULT --init` makes one", code="no-vault"
-        ) from None
-    text, _, rest = data.partition(b"\n")
-    try:
-        strict = check_version(text, VAULT_FORMAT, "vault")
-        if rest != sha256(text).encode("ascii") + b"\n":
-            raise ValueError("its hash differs")
-        return load(Config, text, strict=strict)
-    except ValueError as error:
-        raise CorruptError(
-            f"{CONFIG} of the vault {store.location} is damaged: {error}", hint="`repair` writes it again"
-        ) from None

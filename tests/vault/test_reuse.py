@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
+from harm import harm
 from night import Town, nights, state_of
 
 from qlikmigrate.kernel.clock import ManualClock
@@ -54,15 +55,6 @@ def test_another_row_vouches_for_nothing(clock: ManualClock, reused: bool) -> No
     assert known is not None
     assert known.row_hash == row_hash(later)
     assert not known.settled
-
-
-def harm(vault: Vault, ref: Ref) -> None:
-    """Flip a bit in the middle of a stored piece."""
-    name, piece = str(vault.shelf.packs[ref.pack][0]), vault.shelf.piece(ref)
-    data = vault.store.read(name)
-    at = piece.offset + piece.length // 2
-    vault.store.delete(name)
-    vault.store.create(name, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
 @pytest.mark.parametrize("what", list(What))

@@ -51,7 +51,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Four nights of automations so large that the first pack has several of the pieces in which age encrypts."""
     store, clock = MemoryStore(), ManualClock()
-    town = Town(automations=30)
+    town = Town(automations=45)
     for number, value in enumerate(town.values.values()):
         value["note"] = random.Random(number).randbytes(5000).hex()
     states = []
