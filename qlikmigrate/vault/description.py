@@ -34,7 +34,9 @@ def read_config(store: Store) -> Config:
             raise CorruptError(
                 f"{CONFIG} of the vault {store.location} is missing", hint="`repair` writes it again"
             ) from None
-        raise NotFoundError(f"no vault: {store.location}", hint="--init makes one", code="no-vault") from None
+        raise NotFoundError(
+            f"no vault: {store.location}", hint="`backup TENANT --vault VAULT --init` makes one", code="no-vault"
+        ) from None
     text, _, rest = data.partition(b"\n")
     try:
         strict = check_version(text, VAULT_FORMAT, "vault")
