@@ -93,8 +93,11 @@ def test_restore_stops_on_its_budget_and_on_a_signal(make_stage: Callable[..., S
     stage.backup()
     stage.write_config(extra_target=FAST)
     words = command(stage, "run")
-    spent = subprocess.run([*words, "--time-budget", "1s"], stderr=subprocess.DEVNULL, check=False)
-    assert spent.returncode == 21
+    for budget in ("1s", "2s", "4s"):
+        spent = subprocess.run([*words, "--time-budget", budget], stderr=subprocess.DEVNULL, check=False)
+        assert spent.returncode == 21
+        if stage.target.tenant.automations:  # a busy machine may need longer than that to begin
+            break
     assert 0 < len(stage.target.tenant.automations) < AUTOMATIONS
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(1.2)
