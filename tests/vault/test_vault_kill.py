@@ -32,7 +32,7 @@ SHORT = [
     if kind == "memory" or (number % 2 == (kind == "local")) == (form == "plain")
 ]
 # What each work takes at least: fewer would mean that it did nothing.
-LEAST = {"backup": 6, "import": 6, "prune": 30, "undelete": 4, "repack": 12, "repair": 10}
+LEAST = {"backup": 6, "import": 6, "prune": 30, "undelete": 4, "repack": 12, "repair": 8}
 
 Fresh = Callable[[], Place]
 
