@@ -298,7 +298,7 @@ def rows_without_sizes(text: bytes) -> list[tuple[str, bytes]]:
         for start, end in elements(decoded):
             row = decoded[start:end]
             value = json.loads(row)
-            ident = value.get("id") if isinstance(value, dict) else None
+            ident = value.get("id", value.get("guid")) if isinstance(value, dict) else None
             rows.append((ident if isinstance(ident, str) else "", row.encode()))
     except (ValueError, RecursionError):
         return []

@@ -9,7 +9,10 @@ from attrs import frozen
 
 
 class Kind(StrEnum):
-    """A kind of resource. The value is the word used in files, output and messages."""
+    """A kind of resource. The value is the word used in files, output and messages.
+
+    In a snapshot of OEM accounts an automation is what that API calls a blend, a connection what it calls a datasource.
+    """
 
     AUTOMATION = "automation"
     CONNECTION = "connection"
@@ -20,6 +23,14 @@ class Kind(StrEnum):
     ITEM = "item"
     SETTINGS = "settings"
     TENANT = "tenant"
+    # Of Qlik Application Automation for OEM.
+    ACCOUNT = "account"
+    TEMPLATE = "template"
+    MEMBERSHIP = "membership"
+    RUN = "run"
+    # What people hand in, because no call gives it.
+    WORKSPACE = "workspace"
+    SCHEDULE = "schedule"
 
 
 @frozen(kw_only=True)
@@ -37,9 +48,10 @@ class KindFacts:
 
 
 _AUTOMATION = KindFacts(
-    secret_paths=(("executionToken",),),
+    secret_paths=(("executionToken",), ("execution_token",), ("sub_blends", "*", "execution_token")),
     run_paths=(
         ("lastRun*",),
+        ("last_run_at",),
         ("duration",),
         ("schedules", "*", "nextRunAt"),
         ("schedules", "*", "lastStartedAt"),
@@ -56,15 +68,22 @@ _AUTOMATION = KindFacts(
 )  # fmt: skip
 
 _CONNECTION = KindFacts(
-    secret_paths=(("params", "*", "value"), ("redirect",)),
+    # The second line is OEM's: links by which a person connects it. Source: Qlik's page "Get datasource in account".
+    secret_paths=(
+        ("params", "*", "value"), ("redirect",),
+        ("link",), ("additional",), ("redirect_url",),
+    ),
     created_fields=("connectorId", "name", "params", "spaceId"),
     updated_fields=("name", "params"),
     volatile_fields=("id", "createdAt", "updatedAt", "isConnected", "error", "links"),
-)
+)  # fmt: skip
 
-_NOTHING = KindFacts()
+# Source: Qlik's page "Create account": the credentials for the partner's own connector.
+_ACCOUNT = KindFacts(secret_paths=(("datasource",),))
 
-FACTS: Mapping[Kind, KindFacts] = {
+_DECLARED: Mapping[Kind, KindFacts] = {
     Kind.AUTOMATION: _AUTOMATION,
     Kind.CONNECTION: _CONNECTION,
-} | {kind: _NOTHING for kind in Kind if kind not in (Kind.AUTOMATION, Kind.CONNECTION)}
+    Kind.ACCOUNT: _ACCOUNT,
+}
+FACTS: Mapping[Kind, KindFacts] = {kind: _DECLARED.get(kind, KindFacts()) for kind in Kind}
