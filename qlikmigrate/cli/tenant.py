@@ -45,7 +45,7 @@ def require_access(tenant: Tenant, need: Access, what: str) -> None:
 
     endpoint = tenant.endpoint
     if endpoint.access.rank < need.rank:
-        error = access_error(endpoint.name, endpoint.access, need, what)
+        error = access_error(endpoint, endpoint.access, need, what)
         error.hint += f" of {tenant.source}"
         raise error
 
