@@ -41,6 +41,7 @@ class SnapshotInfo:
     taken_at: datetime
     complete: bool
     partial: bool
+    damaged: bool = False
     needs: tuple[str, ...] = ()
     packs: frozenset[int] = field(default=frozenset(), repr=False)
     packs_sha256: str = ""
@@ -232,6 +233,7 @@ def parse_head(data: bytes, name: SnapshotName, vault_id: str) -> SnapshotInfo:
         taken_at=header.finished_at,
         complete=header.complete,
         partial=header.partial,
+        damaged=header.damaged,
         needs=header.needs,
         packs=read_ranges(header.packs),
         packs_sha256=header.packs_sha256,

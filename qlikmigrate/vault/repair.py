@@ -20,6 +20,7 @@ from qlikmigrate.model.manifest import Manifest, Note
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.description import repair_config
 from qlikmigrate.vault.form import (
+    DAMAGE_CODES,
     LastGood,
     Manifested,
     needs_of,
@@ -29,7 +30,7 @@ from qlikmigrate.vault.form import (
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import Mark, Ref, SnapshotName, Tombstone
 from qlikmigrate.vault.pack import What
-from qlikmigrate.vault.rebuild import MANIFEST_LOST, Rebuilder, pieces_of
+from qlikmigrate.vault.rebuild import Rebuilder, pieces_of
 from qlikmigrate.vault.salvage import Salvage
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError
@@ -39,7 +40,6 @@ from qlikmigrate.vault.vault import Vault
 from qlikmigrate.vault.verification import damaged_records, verify_packs
 
 _LOST = "lost by damage to the vault"
-_LOST_CODE = "lost-by-damage"
 _ALL_LOST = 1_000_000
 # What the tombstone of a snapshot says that was not let go, but lost.
 _BURIED = b"lost\n"
@@ -234,7 +234,7 @@ class _Repair:
     def _losses(self, info: SnapshotInfo) -> int:
         """How often a snapshot has lost something, as the manifest says that a head speaks of."""
         found = self._read(info.manifest, info.id)
-        return sum(one.code in (_LOST_CODE, MANIFEST_LOST) for one in found.head.problems) if found else _ALL_LOST
+        return sum(one.code in DAMAGE_CODES for one in found.head.problems) if found else _ALL_LOST
 
     def _bury(self, ident: str, pack: int) -> None:
         """Nothing of a snapshot is left: it gets a tombstone, so that nobody counts on it."""
@@ -420,7 +420,7 @@ def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
         old = counts["automations"]
         counts["automations"] = evolve(old, captured=captured, missing=old.missing + len(lost))
     problem = Problem(
-        code=_LOST_CODE,
+        code="lost-by-damage",
         severity=Severity.ERROR,
         message=f"damage to the vault took {len(notes)} of its objects",
         where=", ".join(one.id for one in notes[:50]),
