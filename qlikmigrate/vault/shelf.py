@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from qlikmigrate.archive.codec import Codec, apply_delta
 from qlikmigrate.kernel.error import CorruptError, WrongKeyError
+from qlikmigrate.vault.block import Blocks
 from qlikmigrate.vault.name import PACKS, PackName, Ref, sha256
 from qlikmigrate.vault.pack import OpenPack, Piece, What, check_content, scan
 from qlikmigrate.vault.sealing import Opening
@@ -62,6 +63,8 @@ class Shelf:
         self._contents: _Kept[Ref] = _Kept(_KEPT_BYTES)
         self._plain: _Kept[int] = _Kept(_KEPT_PACK_BYTES)
         self._codecs: dict[Ref | None, Codec] = {}
+        # Packs of an encrypted vault are read as a whole anyhow.
+        self._blocks = Blocks(store) if store.reads_at_once > 1 and opening is None else None
         self.refresh()
 
     def refresh(self) -> None:
@@ -80,6 +83,12 @@ class Shelf:
     def packs(self) -> Mapping[int, tuple[PackName, int]]:
         """Sequence number → name and stored size."""
         return self._names
+
+    def fetch(self, packs: Iterable[int]) -> None:
+        """Packs that are about to be read; where each read takes its time, they are asked for all at once."""
+        if self._blocks is not None:
+            names = [self._names[one] for one in packs if one in self._names and one not in self._open]
+            self._blocks.fetch((str(name), size) for name, size in names)
 
     def stored(self, sequence: int) -> bytes:
         """The stored bytes of a pack, checked against its name.
@@ -326,6 +335,8 @@ class Shelf:
 
     def _read(self, name: str, sequence: int, offset: int, length: int | None) -> bytes:
         try:
+            if self._blocks is not None and length is not None:
+                return self._blocks.read(name, offset, length)
             return self._store.read(name, offset, length)
         except ObjectMissingError:
             raise PieceError(sequence, "it is missing") from None
