@@ -322,7 +322,9 @@ class Shelf:
             try:
                 what = f"pack {sequence:08x} of {self._store.location}"
                 found = self._opening.open(self.stored(sequence), what=what)
-            except CorruptError:
+            except CorruptError as error:
+                if error.code == "too-much-work":
+                    raise  # what is stored is whole
                 raise PieceError(sequence, "the encryption does not hold") from None
             self._plain.put(sequence, found)
         return found
