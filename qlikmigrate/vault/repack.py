@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, THOROUGH_LEVEL, Codec, apply_delta, train
-from qlikmigrate.kernel.error import FailedError, UsageError, WrongKeyError
+from qlikmigrate.kernel.error import FailedError, UsageError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault.catalog import SnapshotInfo
@@ -58,14 +58,8 @@ def check_repackable(vault: Vault) -> None:
         UsageError: it is encrypted and nobody said for whom to encrypt, or the store keeps what is deleted.
     """
     refuse_immutable(vault)
-    if not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
-        )
-    if vault.encrypted and vault.sealing is None:
-        raise UsageError(
-            f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
-        )
+    vault.require_key()
+    vault.require_recipient()
 
 
 def refuse_immutable(vault: Vault) -> None:

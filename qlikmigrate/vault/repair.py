@@ -70,14 +70,11 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
 
     Raises:
         WrongKeyError: the vault is encrypted and cannot be read here.
+        UsageError: it is encrypted and nobody said for whom to encrypt.
         LockedError: the lock was lost; run it again.
     """
-    if not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
-        )
-    if vault.encrypted and vault.sealing is None:
-        raise WrongKeyError(f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom")
+    vault.require_key()
+    vault.require_recipient()
     vault.refresh()
 
     def told(event: Event) -> None:

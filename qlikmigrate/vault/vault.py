@@ -127,6 +127,32 @@ class Vault:
         """Whether what its packs hold can be read here."""
         return not self.encrypted or self.opening is not None
 
+    def require_key(self, *, hint: str = "") -> None:
+        """Refuse what nobody can do without a look into packs. `hint`: what is said beside the flag that is missing.
+
+        Raises:
+            WrongKeyError: the vault is encrypted and no identity is given.
+        """
+        if not self.readable:
+            raise WrongKeyError(
+                f"the vault {self.store.location} is encrypted",
+                hint="--identity names a key that opens it" + hint,
+                code="no-key",
+            )
+
+    def require_recipient(self, *, hint: str = "") -> None:
+        """Refuse to write where nobody said for whom to encrypt. `hint`: as for `require_key`.
+
+        Raises:
+            UsageError: the vault is encrypted and nobody did.
+        """
+        if self.encrypted and self.sealing is None:
+            raise UsageError(
+                f"the vault {self.store.location} is encrypted",
+                hint=f"--recipient says for whom{hint}",
+                code="no-recipient",
+            )
+
     def refresh(self) -> None:
         """Look again what there is."""
         self.__dict__.pop("catalog", None)
@@ -183,12 +209,7 @@ class Vault:
             WrongKeyError: the vault is encrypted and no identity is given, or not the right one.
             CorruptError: it is damaged.
         """
-        if not self.readable:
-            raise WrongKeyError(
-                f"the vault {self.store.location} is encrypted",
-                hint="--identity names a key that opens it",
-                code="no-key",
-            )
+        self.require_key()
         return VaultSnapshot(info, self.shelf)
 
     def writer(
@@ -199,10 +220,7 @@ class Vault:
         Raises:
             UsageError: the vault is encrypted and nobody said for whom to encrypt.
         """
-        if self.encrypted and self.sealing is None:
-            raise UsageError(
-                f"the vault {self.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
-            )
+        self.require_recipient()
         return VaultWriter(self, spool_folder=spool_folder, sink=sink, watch=watch)
 
     def lock(
@@ -302,12 +320,7 @@ class Vault:
         Raises:
             UsageError: the vault is encrypted and nobody said for whom.
         """
-        if self.encrypted and self.sealing is None:
-            raise UsageError(
-                f"the vault {self.store.location} is encrypted",
-                hint="--recipient says for whom evidence is filed",
-                code="no-recipient",
-            )
+        self.require_recipient(hint=" evidence is filed")
 
     def file_drill(self, snapshot_id: str, evidence: bytes, at: datetime) -> str:
         """Keep the evidence of a drill; its name. In an encrypted vault it is encrypted.

@@ -13,7 +13,7 @@ from enum import IntEnum
 import orjson
 from attrs import define, field, frozen
 
-from qlikmigrate.kernel.error import CorruptError, QlikmigrateError, WrongKeyError
+from qlikmigrate.kernel.error import CorruptError, QlikmigrateError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
@@ -116,12 +116,8 @@ def verify_vault(
     Raises:
         WrongKeyError: content was asked for, and the vault is encrypted for others.
     """
-    if level is Level.CONTENT and not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted",
-            hint="--identity names a key that opens it; `--level hash` needs none",
-            code="no-key",
-        )
+    if level is Level.CONTENT:
+        vault.require_key(hint="; `--level hash` needs none")
     return _Check(vault, level, share, sink).run()
 
 
