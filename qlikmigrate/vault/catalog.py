@@ -96,6 +96,11 @@ class Catalog:
         return frozenset(one.pack for one in self.marks)
 
     @property
+    def heads(self) -> tuple[SnapshotInfo, ...]:
+        """All whole heads: those of live snapshots first, of these the newest first."""
+        return (*reversed(self.snapshots), *reversed(self.gone), *self.older)
+
+    @property
     def told(self) -> frozenset[str]:
         """Ids of snapshots whose manifest need not have a whole head: one is there, or there should be none."""
         told = {one.id for one in (*self.snapshots, *self.gone, *self.older)}

@@ -16,12 +16,12 @@ from attrs import evolve, field, frozen
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import pack_digest
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import MOVES, Mark, MovesName, Ref, Tombstone
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.repack import Repacked, refuse_immutable, repack
 from qlikmigrate.vault.retention import Candidate, Decision, Policy, decide
+from qlikmigrate.vault.rival import is_made_with, is_misled
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.vault import Vault
@@ -183,10 +183,8 @@ def undelete(vault: Vault, lock: Lock, snapshot_id: str) -> SnapshotInfo:
 
 
 def _candidate(vault: Vault, info: SnapshotInfo, sound: frozenset[int]) -> Candidate:
-    packs = vault.shelf.packs
     # Packs of other names are others, whatever their own hashes say.
-    verified = info.packs <= sound and info.packs <= packs.keys()
-    verified = verified and pack_digest([str(packs[one][0]) for one in info.packs]) == info.packs_sha256
+    verified = info.packs <= sound and is_made_with(info, vault.shelf.names)
     return Candidate(
         id=info.id,
         tenant=info.tenant,
@@ -258,7 +256,8 @@ def _waste(vault: Vault, plan: PrunePlan) -> int:
     gone = {one.id for one in plan.removed}
     live = [one for one in vault.catalog.snapshots if one.id not in gone]
     needed = frozenset[int]().union(*(one.packs for one in live))
-    if not vault.readable or not live:
+    names = vault.shelf.names
+    if not vault.readable or not live or any(is_misled(one, names) for one in live):
         return 0
     wanted: set[Ref] = set()
     shelf = vault.shelf

@@ -6,7 +6,7 @@ import contextlib
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from qlikmigrate.archive.codec import Codec, apply_delta
@@ -25,6 +25,9 @@ eight add up to 21 at most."""
 MAX_CHAIN_BYTES = 4 * 1024 * 1024
 """And how many bytes of them, about, so that a large document is read in milliseconds, too."""
 _STEP = 8
+
+Choice = Callable[[Mapping[int, Sequence[PackName]]], Mapping[int, PackName]]
+"""All packs by number → which one is meant, for numbers that several have."""
 
 _KEPT_BYTES = 4 * 1024 * 1024
 _KEPT_PACK_BYTES = 64 * 1024 * 1024
@@ -51,10 +54,15 @@ class PieceError(ValueError):
 
 
 class Shelf:
-    """The packs of one vault, opened when they are needed. Threads may read at the same time, one after the other."""
+    """The packs of one vault, opened when they are needed. Threads may read at the same time, one after the other.
 
-    def __init__(self, store: Store, vault_id: str, opening: Opening | None) -> None:
+    `choose` is asked where packs have one number. `rivals`: number → those that are passed over.
+    """
+
+    def __init__(self, store: Store, vault_id: str, opening: Opening | None, choose: Choice = lambda _: {}) -> None:
         self._store = store
+        self._choose = choose
+        self.rivals: dict[int, tuple[PackName, ...]] = {}
         self._vault_id = vault_id
         self._opening = opening
         self._lock = threading.RLock()
@@ -70,11 +78,17 @@ class Shelf:
     def refresh(self) -> None:
         """Look again which packs there are."""
         with self._lock:
-            found: dict[int, tuple[PackName, int]] = {}
+            every: dict[int, dict[PackName, int]] = {}
             for entry in self._store.entries(PACKS):
                 name = PackName.parse(entry.name)
                 if name is not None:
-                    found[name.sequence] = (name, entry.size_bytes)
+                    every.setdefault(name.sequence, {})[name] = entry.size_bytes
+            found = {sequence: next(iter(ones.items())) for sequence, ones in every.items()}
+            rivals = {sequence for sequence, ones in every.items() if len(ones) > 1}
+            if rivals:
+                chosen = self._choose({sequence: tuple(ones) for sequence, ones in every.items()})
+                found |= {sequence: (name, every[sequence][name]) for sequence, name in chosen.items()}
+            self.rivals = {one: tuple(name for name in every[one] if name != found[one][0]) for one in rivals}
             for sequence in [one for one, name in self._names.items() if found.get(one) != name]:
                 self._open.pop(sequence, None)
             self._names = found
@@ -83,6 +97,11 @@ class Shelf:
     def packs(self) -> Mapping[int, tuple[PackName, int]]:
         """Sequence number → name and stored size."""
         return self._names
+
+    @property
+    def names(self) -> dict[int, PackName]:
+        """Sequence number → name."""
+        return {sequence: name for sequence, (name, _) in self._names.items()}
 
     def fetch(self, packs: Iterable[int]) -> None:
         """Packs that are about to be read; where each read takes its time, they are asked for all at once."""

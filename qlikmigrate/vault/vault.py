@@ -40,8 +40,9 @@ from qlikmigrate.vault.name import (
     sha256,
     write_ranges,
 )
+from qlikmigrate.vault.rival import is_made_with, settle
 from qlikmigrate.vault.sealing import Opening, Sealing
-from qlikmigrate.vault.shelf import Shelf
+from qlikmigrate.vault.shelf import Choice, Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError, Store, open_store, read_all
 from qlikmigrate.vault.writer import VaultWriter
@@ -167,7 +168,10 @@ class Vault:
     @cached_property
     def shelf(self) -> Shelf:
         """The packs."""
-        return Shelf(self.store, self.id, self.opening if self.encrypted else None)
+        return self._shelf(lambda found: settle(self.catalog.heads, found))
+
+    def _shelf(self, choose: Choice) -> Shelf:
+        return Shelf(self.store, self.id, self.opening if self.encrypted else None, choose)
 
     def snapshots(self, tenant: str = "") -> list[SnapshotInfo]:
         """Live snapshots, oldest first. `tenant`: tag or id; where the vault can be read also name or host."""
@@ -210,7 +214,10 @@ class Vault:
             CorruptError: it is damaged.
         """
         self.require_key()
-        return VaultSnapshot(info, self.shelf)
+        shelf = self.shelf
+        if shelf.rivals and not is_made_with(info, shelf.names):
+            shelf = self._shelf(lambda found: settle([info, *self.catalog.heads], found))
+        return VaultSnapshot(info, shelf)
 
     def writer(
         self, *, spool_folder: Path | None = None, sink: Sink = discard, watch: Callable[[], None] = lambda: None
@@ -243,7 +250,8 @@ class Vault:
 
     def knowledge(self, tenant: str) -> Knowledge:
         """What earlier snapshots of a tenant (its tag) know. Damage to them is no error: then less is known."""
-        packs = self.shelf.packs.keys() - self.catalog.marked
+        # Nothing builds on a number that means two packs.
+        packs = self.shelf.packs.keys() - self.catalog.marked - self.shelf.rivals.keys()
         if self.encrypted:
             stored = {seq: name.sha256 for seq, (name, _) in self.shelf.packs.items()}
             return Table.of(self.id, tenant).read(stored).moved(self.moves()).only(packs)
