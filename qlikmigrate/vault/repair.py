@@ -1,7 +1,7 @@
 """A damaged vault brought back to a state in which everything it says is true, with all in it that is whole.
 
 What is whole in damaged packs is written anew, heads that are lost are made from manifests, a manifest that is lost
-from what its packs hold. A snapshot that lost something says so from then on. Nothing that could be read is deleted.
+from what its packs hold. A snapshot that lost something says so from then on. Nothing that a snapshot needs is deleted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from qlikmigrate.model.manifest import Manifest, Note
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.description import repair_config
 from qlikmigrate.vault.form import (
+    DAMAGE_CODES,
     LastGood,
     Manifested,
     needs_of,
@@ -29,7 +30,8 @@ from qlikmigrate.vault.form import (
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import Mark, Ref, SnapshotName, Tombstone
 from qlikmigrate.vault.pack import What
-from qlikmigrate.vault.rebuild import MANIFEST_LOST, Rebuilder, pieces_of
+from qlikmigrate.vault.rebuild import Rebuilder, pieces_of
+from qlikmigrate.vault.rival import is_misled, strangers
 from qlikmigrate.vault.salvage import Salvage
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError
@@ -39,7 +41,6 @@ from qlikmigrate.vault.vault import Vault
 from qlikmigrate.vault.verification import damaged_records, verify_packs
 
 _LOST = "lost by damage to the vault"
-_LOST_CODE = "lost-by-damage"
 _ALL_LOST = 1_000_000
 # What the tombstone of a snapshot says that was not let go, but lost.
 _BURIED = b"lost\n"
@@ -48,8 +49,9 @@ _BURIED = b"lost\n"
 @frozen(kw_only=True)
 class Repaired:
     """What was done. `snapshots`: ids of those that have a new head; `lost`: what could not be saved, as notes by
-    snapshot; `saved`: pieces that lie elsewhere now; `packs`: damaged ones, set aside; `records`: damaged ones, which
-    tell nothing any more and are gone."""
+    snapshot; `saved`: pieces that lie elsewhere now; `packs`: damaged ones, set aside; `strangers`: packs that no
+    snapshot was made with, under the numbers of others, which are gone; `records`: damaged ones, which tell nothing any
+    more and are gone."""
 
     heads: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()
@@ -57,12 +59,14 @@ class Repaired:
     saved: int = 0
     packs: tuple[int, ...] = ()
     broken: int = 0
+    strangers: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything had to be repaired."""
-        return bool(self.heads or self.snapshots or self.lost or self.packs or self.broken or self.records)
+        aside = self.packs or self.broken or self.strangers or self.records
+        return bool(self.heads or self.snapshots or self.lost or aside)
 
 
 def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
@@ -70,14 +74,11 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
 
     Raises:
         WrongKeyError: the vault is encrypted and cannot be read here.
+        UsageError: it is encrypted and nobody said for whom to encrypt.
         LockedError: the lock was lost; run it again.
     """
-    if not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
-        )
-    if vault.encrypted and vault.sealing is None:
-        raise WrongKeyError(f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom")
+    vault.require_key()
+    vault.require_recipient()
     vault.refresh()
 
     def told(event: Event) -> None:
@@ -167,6 +168,8 @@ class _Repair:
                 generation=one.case.generation,
             )
         aside, records = self._clear()
+        # Where a head is broken nobody knows what its snapshot was made with.
+        gone = () if catalog.broken else self._remove_strangers()
         vault.refresh()
         return Repaired(
             heads=(*back, *(one.id for one in headless)),
@@ -175,6 +178,7 @@ class _Repair:
             saved=self.salvage.saved,
             packs=aside,
             broken=len(catalog.broken),
+            strangers=gone,
             records=records,
         )
 
@@ -200,8 +204,12 @@ class _Repair:
             )
 
     def _live(self) -> Sequence[SnapshotInfo]:
-        """The snapshots to look at: none where all packs are whole, and none lost anything before."""
-        live = self.vault.catalog.snapshots
+        """The snapshots to look at: none where all packs are whole, and none lost anything before.
+
+        What lies in other packs than those that a snapshot was made with must not be taken for its own.
+        """
+        names = self.vault.shelf.names
+        live = [one for one in self.vault.catalog.snapshots if not is_misled(one, names)]
         return live if self.bad or any(self._fuller(one) for one in live) else ()
 
     def _mend(self, case: _Case) -> _Made | None:
@@ -234,7 +242,7 @@ class _Repair:
     def _losses(self, info: SnapshotInfo) -> int:
         """How often a snapshot has lost something, as the manifest says that a head speaks of."""
         found = self._read(info.manifest, info.id)
-        return sum(one.code in (_LOST_CODE, MANIFEST_LOST) for one in found.head.problems) if found else _ALL_LOST
+        return sum(one.code in DAMAGE_CODES for one in found.head.problems) if found else _ALL_LOST
 
     def _bury(self, ident: str, pack: int) -> None:
         """Nothing of a snapshot is left: it gets a tombstone, so that nobody counts on it."""
@@ -411,6 +419,17 @@ class _Repair:
                 vault.store.create(str(Mark(sequence, vault.clock.now())), b"")
         return tuple(aside), tuple(records)
 
+    def _remove_strangers(self) -> tuple[str, ...]:
+        """Packs go that bear the numbers of others, where every snapshot that needs the number was made with those."""
+        vault = self.vault
+        vault.refresh()
+        found = [str(one) for one in strangers(vault.catalog.heads, vault.shelf.names, vault.shelf.rivals)]
+        for name in found:
+            self.lock.check()
+            with contextlib.suppress(ImmutableError):
+                vault.store.delete(name)
+        return tuple(found)
+
 
 def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
     """A head that says what its snapshot has lost."""
@@ -420,7 +439,7 @@ def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
         old = counts["automations"]
         counts["automations"] = evolve(old, captured=captured, missing=old.missing + len(lost))
     problem = Problem(
-        code=_LOST_CODE,
+        code="lost-by-damage",
         severity=Severity.ERROR,
         message=f"damage to the vault took {len(notes)} of its objects",
         where=", ".join(one.id for one in notes[:50]),

@@ -13,12 +13,12 @@ from enum import IntEnum
 import orjson
 from attrs import define, field, frozen
 
-from qlikmigrate.kernel.error import CorruptError, QlikmigrateError, WrongKeyError
+from qlikmigrate.kernel.error import CorruptError, QlikmigrateError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import RowsLine, pack_digest
+from qlikmigrate.vault.form import RowsLine
 from qlikmigrate.vault.name import (
     CHECKS,
     DRILLS,
@@ -36,6 +36,7 @@ from qlikmigrate.vault.name import (
     write_ranges,
 )
 from qlikmigrate.vault.pack import What
+from qlikmigrate.vault.rival import is_made_with
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
@@ -116,12 +117,8 @@ def verify_vault(
     Raises:
         WrongKeyError: content was asked for, and the vault is encrypted for others.
     """
-    if level is Level.CONTENT and not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted",
-            hint="--identity names a key that opens it; `--level hash` needs none",
-            code="no-key",
-        )
+    if level is Level.CONTENT:
+        vault.require_key(hint="; `--level hash` needs none")
     return _Check(vault, level, share, sink).run()
 
 
@@ -207,16 +204,13 @@ class _Check:
 
     def _check_names(self) -> None:
         """Everything that stands in the folders of a vault is of a vault."""
-        store = self.vault.store
-        seen: dict[int, str] = {}
+        store, shelf = self.vault.store, self.vault.shelf
         for entry in store.entries(PACKS):
-            pack = PackName.parse(entry.name)
-            if pack is None:
+            if PackName.parse(entry.name) is None:
                 self.damages.append(VaultDamage(object=entry.name, message="is no name of a pack"))
-            elif pack.sequence in seen:
-                self.damages.append(VaultDamage(object=entry.name, message=f"has the number of {seen[pack.sequence]}"))
-            else:
-                seen[pack.sequence] = entry.name
+        for number, rivals in shelf.rivals.items():
+            told = f"has the number of {shelf.names[number]}"
+            self.damages += [VaultDamage(object=str(one), message=told) for one in rivals]
         for entry in store.entries(SNAPSHOTS):
             if SnapshotName.parse(entry.name) is None:
                 self.damages.append(VaultDamage(object=entry.name, message="is no name of a snapshot"))
@@ -260,12 +254,12 @@ class _Check:
 
     def _check_presence(self, live: Sequence[SnapshotInfo]) -> None:
         """The packs that heads speak of are there, under the names that they had."""
-        packs = self.vault.shelf.packs
+        names = self.vault.shelf.names
         for info in live:
-            missing = info.packs - packs.keys()
+            missing = info.packs - names.keys()
             for sequence in missing:
                 self.bad.setdefault(sequence, "it is missing")
-            if not missing and pack_digest([str(packs[one][0]) for one in info.packs]) != info.packs_sha256:
+            if not missing and not is_made_with(info, names):
                 self.damages.append(
                     VaultDamage(
                         object=str(info.name),
