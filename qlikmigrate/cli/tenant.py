@@ -65,6 +65,18 @@ def find_oem_account(session: Session, name: str) -> OemTenant:
     return tenant
 
 
+def find_target(session: Session, name: str) -> Tenant | OemTenant:
+    """What automations are brought into: a tenant of Qlik Cloud, or one OEM account.
+
+    Raises:
+        UsageError: it is a provider with all its accounts.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    tenant = find_any_tenant(session, name)
+    return find_oem_account(session, name) if isinstance(tenant, OemTenant) else tenant
+
+
 def require_write(target: Tenant | OemTenant, what: str) -> None:
     """Not enough `access` is told before anything is read.
 
