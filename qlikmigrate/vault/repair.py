@@ -87,7 +87,7 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
         sink(event)
 
     checked = verify_packs(vault, vault.shelf.packs.keys(), sink=told)
-    return _Repair(vault, lock, frozenset(vault.shelf.packs) - checked.sound).run()
+    return _Repair(vault, lock, frozenset(vault.shelf.packs) - checked.sound, sink).run()
 
 
 def open_for_repair(
@@ -128,6 +128,7 @@ class _Repair:
     vault: Vault
     lock: Lock
     damaged: frozenset[int]
+    sink: Sink
     bad: frozenset[int] = frozenset()
     lost: dict[str, tuple[Note, ...]] = field(factory=dict)
     rebuilder: Rebuilder = field(init=False)
@@ -135,6 +136,8 @@ class _Repair:
     # Tenant, kind and id → the last snapshot so far that holds the object.
     _holders: dict[tuple[str, Kind, str], str] = field(factory=dict)
     _manifests: dict[str, list[Ref]] | None = None
+    # Snapshot → objects that are whole but for their run data.
+    _runless: dict[str, set[tuple[Kind, str]]] = field(factory=dict)
 
     def run(self) -> Repaired:
         vault = self.vault
@@ -171,6 +174,7 @@ class _Repair:
         # Where a head is broken nobody knows what its snapshot was made with.
         gone = () if catalog.broken else self._remove_strangers()
         vault.refresh()
+        self._tell_runless()
         return Repaired(
             heads=(*back, *(one.id for one in headless)),
             snapshots=tuple(one.found.id for one in made if one.case.info),
@@ -345,6 +349,8 @@ class _Repair:
                 notes.append(Note(kind=doc.kind, id=doc.id, reason=_LOST))
                 continue
             run = place(doc.run[0]) if doc.run else None
+            if doc.run and not run:
+                self._runless.setdefault(found.id, set()).add((doc.kind, doc.id))
             documents.append(evolve(doc, ref=ref, run=(run, doc.run[1]) if run and doc.run else None))
         rows = []
         for line in found.rows:
@@ -352,7 +358,10 @@ class _Repair:
             if ref is None:
                 notes.append(Note(kind=line.kind, id=line.first, reason=f"list rows from this one on: {_LOST}"))
                 continue
-            rows.append(evolve(line, ref=ref, run=place(line.run) if line.run else None))
+            run = place(line.run) if line.run else None
+            if line.run and not run:
+                self._runless.setdefault(found.id, set()).add((line.kind, line.first))
+            rows.append(evolve(line, ref=ref, run=run))
         head = found.head
         if notes:
             self.lost[found.id] = tuple(notes)
@@ -400,6 +409,20 @@ class _Repair:
 
     # The end
 
+    def _tell_runless(self) -> None:
+        """A restore needs no run data, so no snapshot is incomplete without; but it does not go unsaid."""
+        if self._runless:
+            objects = set[tuple[Kind, str]]().union(*self._runless.values())
+            self.sink(
+                Problem(
+                    code="run-data-lost",
+                    severity=Severity.WARNING,
+                    message=f"damage to the vault took when {len(objects)} objects or pages of rows had last run, "
+                    f"in {len(self._runless)} snapshots; they are whole otherwise",
+                    where=", ".join(sorted(self._runless)[:50]),
+                )
+            )
+
     def _clear(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Heads and records that are none go; damaged packs are marked, so that nothing builds on them any more."""
         vault = self.vault
@@ -423,12 +446,13 @@ class _Repair:
         """Packs go that bear the numbers of others, where every snapshot that needs the number was made with those."""
         vault = self.vault
         vault.refresh()
-        found = [str(one) for one in strangers(vault.catalog.heads, vault.shelf.names, vault.shelf.rivals)]
-        for name in found:
+        gone = []
+        for one in strangers(vault.catalog.heads, vault.shelf.names, vault.shelf.rivals):
             self.lock.check()
             with contextlib.suppress(ImmutableError):
-                vault.store.delete(name)
-        return tuple(found)
+                vault.store.delete(str(one))
+                gone.append(str(one))
+        return tuple(gone)
 
 
 def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
