@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.vault.catalog import SnapshotInfo
+from qlikmigrate.vault.check import checks, file_check
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import MOVES, Mark, MovesName, Ref, Tombstone
 from qlikmigrate.vault.pack import What
@@ -25,7 +26,7 @@ from qlikmigrate.vault.rival import is_made_with, is_misled
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.vault import Vault
-from qlikmigrate.vault.verification import Level, checks, file_check, verify_packs
+from qlikmigrate.vault.verification import Level, verify_packs
 
 MARGIN = timedelta(days=7)
 """How long what was removed can be had back, and how long a writer may sleep without doing harm."""

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 
-import orjson
 from attrs import define, field, frozen
 
-from qlikmigrate.kernel.error import CorruptError, QlikmigrateError
+from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
@@ -31,18 +30,14 @@ from qlikmigrate.vault.name import (
     PackName,
     Ref,
     SnapshotName,
-    read_ranges,
     sha256,
-    write_ranges,
 )
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.rival import is_made_with
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
+from qlikmigrate.vault.store import ObjectMissingError, Store
 from qlikmigrate.vault.vault import Vault
-
-_FORMAT = "qlikmigrate-check"
 
 
 class Level(IntEnum):
@@ -391,59 +386,3 @@ def _uses(snapshot: VaultSnapshot) -> Iterator[tuple[Ref, Kind | None, str]]:
         yield rows.ref, rows.kind, ""
         if rows.run is not None:
             yield rows.run, rows.kind, ""
-
-
-# Records
-
-
-@frozen(kw_only=True)
-class CheckRecord:
-    """What an earlier verification found sound, and when."""
-
-    at: datetime
-    level: Level
-    packs: frozenset[int]
-
-
-def file_check(vault: Vault, found: VaultVerification, at: datetime) -> None:
-    """Keep what a verification has found, for retention and for people."""
-    data = orjson.dumps(
-        {
-            "format": _FORMAT,
-            "format_version": "1.0",
-            "level": found.level.name.lower(),
-            "sound": write_ranges(found.sound),
-            "damaged": len(found.damages),
-        }
-    )
-    vault.store.create(str(CheckName(at, sha256(data))), data)
-
-
-def try_to_file_check(vault: Vault, found: VaultVerification, at: datetime) -> bool:
-    """The same where the vault may be one that cannot be written to; False then."""
-    try:
-        file_check(vault, found, at)
-    except ObjectExistsError:
-        return True
-    except QlikmigrateError:
-        return False
-    return True
-
-
-def checks(vault: Vault) -> list[CheckRecord]:
-    """What earlier verifications found, oldest first. A record that is damaged says nothing."""
-    found = []
-    for entry in vault.store.entries(CHECKS):
-        name = CheckName.parse(entry.name)
-        if name is None:
-            continue
-        try:
-            data = vault.store.read(entry.name)
-            if sha256(data) != name.sha256:
-                continue
-            value = orjson.loads(data)
-            level = Level[str(value["level"]).upper()]
-            found.append(CheckRecord(at=name.at, level=level, packs=read_ranges(value["sound"])))
-        except (ObjectMissingError, ValueError, KeyError, TypeError):
-            continue
-    return sorted(found, key=lambda one: one.at)

@@ -10,11 +10,12 @@ from night import FIRST_NIGHT, Town, nights, state_of
 
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.vault import SnapshotInfo, Vault
+from qlikmigrate.vault.check import file_check
 from qlikmigrate.vault.name import BEGUN, Begun, PackName, sha256
 from qlikmigrate.vault.prune import MARGIN, Pruned, plan_prune, prune
 from qlikmigrate.vault.retention import Policy
 from qlikmigrate.vault.store import MemoryStore
-from qlikmigrate.vault.verification import Level, file_check, verify_vault
+from qlikmigrate.vault.verification import Level, verify_vault
 
 
 @pytest.fixture
