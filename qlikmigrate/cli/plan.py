@@ -51,7 +51,7 @@ def plan_command(
         if changes:
             made, shown = compute_preview(session, archive, archive_path, target, flags)
         else:
-            made, shown = compute_plan(session, archive, archive_path, target, flags), None
+            made, shown = session.run(lambda: plan_for(session, archive, archive_path, target, flags)), None
     session.report["archive"] = archive_path
     if out:
         write_plan(made, Path(out))
@@ -76,7 +76,7 @@ def _check_replaceable(out: str | None) -> None:
             raise UsageError(f"{out} exists and is no plan", hint="name another file") from None
 
 
-def compute_plan(
+async def plan_for(
     session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
 ) -> Plan:
     """Make a plan with a client that cannot write."""
@@ -85,12 +85,8 @@ def compute_plan(
     from qlikmigrate.importer.prepare import make_plan
 
     request = request_of(archive, archive_path, session.environ, flags)
-
-    async def work() -> Plan:
-        async with session.connect(target, Access.READ) as client:
-            return await make_plan(client, request, clock=session.clock, sink=session.output)
-
-    return session.run(work)
+    async with session.connect(target, Access.READ) as client:
+        return await make_plan(client, request, clock=session.clock, sink=session.output)
 
 
 def compute_preview(
