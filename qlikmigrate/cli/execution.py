@@ -105,6 +105,11 @@ async def carry_out(
         tell_planned(session, plan)
         return
     require_write(target, "restoring")
+    if plan.options.from_table and session.row is None:
+        raise UsageError(
+            "the plan is one of a clone to many, whose table is needed",
+            hint="clone SOURCE --table CSV --run DIR --resume",
+        )
     if folder.started:
         require_resume(resume, folder)
         if not folder.same_work(plan):
@@ -142,7 +147,9 @@ async def _apply_locked(
     from qlikmigrate.importer.restore import apply_plan
 
     values = _values(session, plan)
-    secrets = read_secrets(plan.options.connections, plan.options.secrets_file or None, session.environ)
+    secrets = read_secrets(
+        plan.options.connections, plan.options.secrets_file or None, session.environ, row=session.row
+    )
     with (
         target_lock(plan.target.tenant_id),
         nullcontext(archive) if archive is not None else open_snapshot(session, plan.archive.path) as opened,
@@ -172,7 +179,7 @@ def _values(session: Session, plan: Plan) -> dict[str, str]:
     decisions, text = read_decisions(options.mapping_file or None, options.ids_file or None)
     if mapping_hash(text) != options.mapping_hash:
         raise UsageError("the mapping file changed since the plan was made", hint="make the plan again")
-    return read_values(decisions, options.mapping_file or None, session.environ)
+    return read_values(decisions, options.mapping_file or None, session.environ, row=session.row)
 
 
 def _others(result: Result) -> str:

@@ -84,7 +84,7 @@ async def plan_for(
     from qlikmigrate.cli.request import request_of
     from qlikmigrate.importer.prepare import make_plan
 
-    request = request_of(archive, archive_path, session.environ, flags)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
     async with session.connect(target, Access.READ) as client:
         return await make_plan(client, request, clock=session.clock, sink=session.output)
 
@@ -97,7 +97,7 @@ def compute_preview(
     from qlikmigrate.cli.request import request_of
     from qlikmigrate.importer.prepare import make_plan_and_preview
 
-    request = request_of(archive, archive_path, session.environ, flags)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
 
     async def work() -> tuple[Plan, Preview]:
         async with session.connect(target, Access.READ) as client:

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.kernel.row import Row
     from qlikmigrate.model.selection import Selectors
 
 
-def find_tenant(session: Session, name: str) -> Tenant:
-    """The tenant of the tenants file; says which file with `--verbose`."""
+def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant:
+    """The tenant of the tenants file; says which file with `--verbose`. `row`: whose cells its table takes."""
     from qlikmigrate.config.tenants import open_tenant
 
-    tenant = open_tenant(name, session.config, session.environ)
+    tenant = open_tenant(name, session.config, session.environ, row=row)
     session.output(Log(message=f"tenant `{name}` is described in {tenant.source}", level="debug"))
     return tenant
 

@@ -184,6 +184,7 @@ class PlanOptions:
     """What the plan was asked for.
 
     `drill`: each selected automation is made anew, whatever the target holds of it, and removed again at the end.
+    `from_table`: one of many targets, whose row of a table goes into values and secrets.
     """
 
     owner: str = "auto"
@@ -197,6 +198,7 @@ class PlanOptions:
     same_tenant: SameTenant | None = None
     repoint_callers: bool = False
     drill: bool = False
+    from_table: bool = False
     allow: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
