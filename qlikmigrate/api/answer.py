@@ -62,25 +62,51 @@ def examine(operation: Operation, response: Response) -> Sound | str:
     """A 2xx answer to `operation` with its value, or what is wrong with it in a few words."""
     body = response.body
     value: Any = None
-    if operation.shape is Shape.TEXT:
-        if _is_html(response):
-            return "HTML instead of text"
+    if operation.shape in (Shape.TEXT, Shape.ANY):
+        if _is_html(response, text_expected=operation.shape is Shape.ANY):
+            return "HTML instead of text" if operation.shape is Shape.TEXT else "HTML"
+        if operation.shape is Shape.ANY:
+            value = _whatever(body)
     elif body.strip():
         try:
             value = parse(body)
         except ValueError:
             return "HTML" if _is_html(response) else "a body that is no JSON"
-        if operation.shape is Shape.PAGE and not (isinstance(value, dict) and isinstance(value.get("data"), list)):
-            return "JSON without a list of rows"
-        if operation.shape is Shape.OBJECT and not isinstance(value, dict):
-            return "JSON that is no object"
+        if flaw := _flaw(operation.shape, value):
+            return flaw
     elif operation.shape is not Shape.NOTHING:
         return "an empty body"
     return Sound(status=response.status, headers=response.headers, body=body, value=value)
 
 
-def _is_html(response: Response) -> bool:
-    return "html" in response.headers.get("content-type", "") or response.body.lstrip()[:1] == b"<"
+def _flaw(shape: Shape, value: Any) -> str:
+    """What is wrong with the outline of a JSON body; empty where nothing is."""
+    rows = value.get("data") if isinstance(value, dict) else value if shape is Shape.LIST else None
+    match shape:
+        case Shape.PAGE | Shape.LIST if not isinstance(rows, list):
+            return "JSON without a list of rows"
+        case Shape.OBJECT if not isinstance(value, dict):
+            return "JSON that is no object"
+        case _:
+            return ""
+
+
+def _whatever(body: bytes) -> Any:
+    """The value of a body that may be JSON, text or nothing."""
+    if not body.strip():
+        return None
+    try:
+        return parse(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def _is_html(response: Response, *, text_expected: bool = False) -> bool:
+    """Whether it is a web page; where any text may come, angle brackets alone do not make it one."""
+    if "html" in response.headers.get("content-type", ""):
+        return True
+    start = response.body.lstrip()[:15].lower()
+    return start.startswith((b"<!doctype html", b"<html")) if text_expected else start[:1] == b"<"
 
 
 def answer_of(operation: Operation, response: Response) -> Answer:
@@ -100,7 +126,8 @@ def answer_of(operation: Operation, response: Response) -> Answer:
 
 
 def rows_of(raw: bytes) -> list[bytes]:
-    """The elements of the page's `data`, each exactly as received."""
+    """The elements of the page's `data`, or of the list that stands alone, each exactly as received."""
     text = raw.decode("utf-8")
-    start = next(one.start for one in members(text) if one.key == "data")
+    alone = text.lstrip()[:1] == "["
+    start = 0 if alone else next(one.start for one in members(text) if one.key == "data")
     return [text[begin:end].encode() for begin, end in elements(text, start)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -46,31 +46,60 @@ class OAuthClient:
     impersonate: str | None = None
 
 
+def _positive(instance: object, attribute: object, value: float) -> None:
+    if value <= 0:
+        raise UsageError(f"`limits.{getattr(attribute, 'name', '')}` must be above 0: {value}")
+
+
+def _part(instance: object, attribute: object, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UsageError(f"`limits.share` must be above 0 and at most 1: {value}")
+
+
 @frozen(kw_only=True)
-class Limits:
-    """How fast and how long.
+class Pacing:
+    """How fast and how long, whatever the service.
 
     `share`: part of the quota this tool may use, above 0 up to 1. `timeout_s`: of one attempt, answer included.
     """
 
-    tier1_per_minute: int = field(default=1000)
-    tier2_per_minute: int = field(default=100)
-    share: float = field(default=0.8)
-    concurrency: int = field(default=8)
-    timeout_s: float = field(default=60.0)
+    share: float = field(default=0.8, validator=_part)
+    concurrency: int = field(default=8, validator=_positive)
+    timeout_s: float = field(default=60.0, validator=_positive)
 
-    @tier1_per_minute.validator
-    @tier2_per_minute.validator
-    @concurrency.validator
-    @timeout_s.validator
-    def _positive(self, attribute: object, value: float) -> None:
-        if value <= 0:
-            raise UsageError(f"`limits.{getattr(attribute, 'name', '')}` must be above 0: {value}")
 
-    @share.validator
-    def _part(self, attribute: object, value: float) -> None:
-        if not 0 < value <= 1:
-            raise UsageError(f"`limits.share` must be above 0 and at most 1: {value}")
+@frozen(kw_only=True)
+class Limits(Pacing):
+    """The quota of a Qlik Cloud tenant."""
+
+    tier1_per_minute: int = field(default=1000, validator=_positive)
+    tier2_per_minute: int = field(default=100, validator=_positive)
+
+
+class Place(Protocol):
+    """Where calls go, as far as those who send them and tell of them need it.
+
+    `name`: as on the command line. `table`: its name in the tenants file. `service`: what its `url` should be.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def proxy(self) -> str | None: ...
+    @property
+    def ca_file(self) -> Path | None: ...
+    @property
+    def limits(self) -> Pacing: ...
 
 
 @frozen(kw_only=True)
@@ -92,15 +121,35 @@ class Endpoint:
     handler: Handler | None = field(default=None, repr=False)
 
     @property
+    def table(self) -> str:
+        """The table of the tenants file."""
+        return self.name
+
+    @property
+    def service(self) -> str:
+        """What `url` should be."""
+        return "a Qlik tenant"
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port of `url`, nothing else: `https://acme.eu.qlikcloud.com`."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+        return origin_of(self.url)
 
     @property
     def host(self) -> str:
         """Host name without port, lower case."""
-        return (urlsplit(self.url).hostname or "").lower()
+        return host_of(self.url)
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of `url`, lower case."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
+def host_of(url: str) -> str:
+    """Host name of `url` without port, lower case."""
+    return (urlsplit(url).hostname or "").lower()
 
 
 def is_loopback(host: str) -> bool:
@@ -132,7 +181,7 @@ def is_header_word(text: str) -> bool:
     return bool(text) and all("!" <= character <= "~" for character in text)
 
 
-def check_url(endpoint: Endpoint) -> None:
+def check_url(endpoint: Place, *, example: str = "https://TENANT.REGION.qlikcloud.com") -> None:
     """Refuse a url that would send credentials in the clear.
 
     Raises:
@@ -146,7 +195,7 @@ def check_url(endpoint: Endpoint) -> None:
     if not sound:
         raise UsageError(
             f"`url` of tenant `{endpoint.name}` is no web address: {endpoint.url!r}",
-            hint='write `url = "https://TENANT.REGION.qlikcloud.com"`',
+            hint=f'write `url = "{example}"`',
         )
     if parts.scheme != "https" and not is_loopback(endpoint.host):
         raise UsageError(

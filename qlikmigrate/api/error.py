@@ -6,6 +6,7 @@ QlikmigrateError
     ├── ForbiddenError (20)                      403 on one object: for the caller to handle
     ├── MissingError (1)                         404 on one object: for the caller to handle
     ├── ConflictError (1)                        409
+    ├── QueueFullError (1)                       400 to a run: the account has as many jobs waiting as it may
     ├── InvalidError (1)                         400, 422 and other 4xx: the request is not taken
     ├── ServerError (1)                          5xx or 429 after all retries
     ├── UnreachableError (1)                     no answer: name, connection, TLS, timeout
@@ -21,8 +22,10 @@ None of them holds a header or a body; a server's own words are shown on one lin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+from qlikmigrate.api.endpoint import Place
 from qlikmigrate.api.operation import Operation, Shape
 from qlikmigrate.kernel.error import AuthError, PartialError, QlikmigrateError
 from qlikmigrate.kernel.message import Response
@@ -75,6 +78,12 @@ class ConflictError(ApiError):
     """409: another state than expected. Under a PUT the caller reads again and decides."""
 
     default_code = "conflict"
+
+
+class QueueFullError(ApiError):
+    """The account has as many jobs waiting as it may have: nothing was started."""
+
+    default_code = "queue-full"
 
 
 class InvalidError(ApiError):
@@ -151,32 +160,41 @@ def _one(error: dict[str, Any], operation: Operation) -> str:
     return " ".join(str(error[name]).rstrip(".") for name in names if isinstance(error.get(name), str | int))
 
 
-def error_for(operation: Operation, response: Response, *, tenant: str) -> ApiError:
-    """The error that an answer other than a success stands for."""
-    status = response.status
-    kind, hint = _kind(operation, status, tenant)
+Kind = Callable[[Operation, Response, Place], tuple[type[ApiError], str]]
+
+
+def error_for(operation: Operation, response: Response, *, place: Place, kind: Kind | None = None) -> ApiError:
+    """The error that an answer other than a success stands for. `kind`: which one, and its hint."""
+    made, hint = (kind or cloud_kind)(operation, response, place)
     line, trace_id = words(operation, response)
-    message = f"`{operation.name}` on `{tenant}` was answered {status}"
+    message = f"`{operation.name}` on `{place.name}` was answered {response.status}"
     message += f": {line}" if line else ""
     message += f" (trace {trace_id})" if trace_id else ""
-    return kind(message, operation=operation.name, status=status, trace_id=trace_id, hint=hint)
+    return made(message, operation=operation.name, status=response.status, trace_id=trace_id, hint=hint)
 
 
-def _kind(operation: Operation, status: int, tenant: str) -> tuple[type[ApiError], str]:
+def cloud_kind(operation: Operation, response: Response, place: Place) -> tuple[type[ApiError], str]:
+    """What a status means on Qlik Cloud."""
+    status, table = response.status, place.table
     if status == 401:
-        return UnauthorizedError, f"check the key or client of `[tenants.{tenant}]`: expired, revoked, another tenant's"
+        return UnauthorizedError, f"check the key or client of `[tenants.{table}]`: expired, revoked, another tenant's"
     if status == 403 and operation.shape is Shape.PAGE:
-        return UnauthorizedError, f"`doctor {tenant}` says which rights are missing"
+        return UnauthorizedError, f"`doctor {place.name}` says which rights are missing"
     if status == 403:
-        return ForbiddenError, f"`doctor {tenant}` says which rights are missing"
+        return ForbiddenError, f"`doctor {place.name}` says which rights are missing"
     if status == 404:
         # Every tenant has its lists and knows itself.
         always = operation.shape is Shape.PAGE or operation.name in ("tenant.me", "user.me")
-        return MissingError, f"is `url` of `[tenants.{tenant}]` a Qlik tenant?" if always else ""
+        return MissingError, f"is `url` of `[tenants.{table}]` {place.service}?" if always else ""
     if status == 409:
         return ConflictError, ""
-    if status == 429 or status >= 500:
+    return passing_kind(response, place)
+
+
+def passing_kind(response: Response, place: Place) -> tuple[type[ApiError], str]:
+    """What a status means that no service gives a meaning of its own."""
+    if response.status == 429 or response.status >= 500:
         return ServerError, "try again later"
-    if 300 <= status < 400:
-        return BrokenAnswerError, f"is `url` of `[tenants.{tenant}]` the tenant's own address?"
+    if 300 <= response.status < 400:
+        return BrokenAnswerError, f"is `url` of `[tenants.{place.table}]` the tenant's own address?"
     return InvalidError, ""

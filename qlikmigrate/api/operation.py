@@ -10,11 +10,15 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlencode
 
+import orjson
 from attrs import frozen
 
 from qlikmigrate.api.endpoint import Access
+
+Scalar = str | int | bool
 
 
 class Family(StrEnum):
@@ -36,12 +40,18 @@ class Retry(StrEnum):
 
 
 class Shape(StrEnum):
-    """What a successful answer holds: a page `{data: [...], links}`, an object, plain text, or nothing."""
+    """What a successful answer holds: a page `{data: [...], links}`, an object, plain text, or nothing.
+
+    LIST: a page, or its rows alone. NOTHING: nothing that anybody needs; JSON does no harm. ANY: whatever an automation
+    answers, JSON or text or nothing, but no web page.
+    """
 
     PAGE = "page"
+    LIST = "list"
     OBJECT = "object"
     TEXT = "text"
     NOTHING = "nothing"
+    ANY = "any"
 
 
 @frozen(kw_only=True)
@@ -50,9 +60,10 @@ class Operation:
 
     `path`: below the family's prefix, or whole for PLATFORM; the object's own id is `{id}`, a parent's `{KIND_id}`.
     `tier`: the rate limit it counts against. `query`: names it takes; `always`: sent unless the caller says otherwise.
-    `page_size`: the `limit` sent when all rows are wanted. `body`: members of the request; `secret_body`: they may hold
-    secrets, so the server's words about them are not shown. `success`: documented statuses. `spec`: the document that
-    describes it; the other family's is named alike.
+    `page_size`: the `limit` sent when all rows are wanted, or the rows of a page where nobody chooses. `body`: members
+    of the request; `open_body`: it may have any; `secret_body`: they may hold secrets, so the server's words about them
+    are not shown. `success`: documented statuses. `spec`: the document that describes it; the other family's is named
+    alike.
     """
 
     name: str
@@ -69,6 +80,7 @@ class Operation:
     always: tuple[tuple[str, str], ...] = ()
     page_size: int = 0
     body: tuple[str, ...] = ()
+    open_body: bool = False
     secret_body: bool = False
 
     @property
@@ -88,6 +100,46 @@ class Operation:
             raise ValueError(f"`{self.name}` needs an id for {bad}")
         prefix = "" if self.family is Family.PLATFORM else f"/api/{family}"
         return prefix + _PLACE.sub(lambda place: quote(ids[place[1]], safe=""), self.path)
+
+    def query_text(self, query: Mapping[str, Scalar]) -> str:
+        """`query` and what is always sent, percent-encoded; booleans as `true` and `false`.
+
+        Raises:
+            ValueError: the operation has no such query.
+        """
+        if unknown := set(query) - set(self.query):
+            raise ValueError(f"`{self.name}` has no query {sorted(unknown)}")
+        asked: dict[str, Scalar] = {**dict(self.always), **query}
+        texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in asked.items()}
+        return urlencode(texts, quote_via=quote, safe="")
+
+    def content(self, body: bytes | Mapping[str, Any] | None) -> bytes:
+        """The request's body as it is sent; bytes stay as they are.
+
+        Raises:
+            ValueError: the operation takes no body, or no such member.
+        """
+        if body is None:
+            return b""
+        if not self.body and not self.open_body:
+            raise ValueError(f"`{self.name}` takes no body")
+        if isinstance(body, bytes):
+            return body
+        if not self.open_body and (unknown := set(body) - set(self.body)):
+            raise ValueError(f"`{self.name}` does not take {sorted(unknown)}")
+        return orjson.dumps(dict(body))
+
+
+def named(operations: Mapping[str, Operation], name: str) -> Operation:
+    """The operation called `name`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = operations.get(name)
+    if found is None:
+        raise ValueError(f"no operation `{name}`")
+    return found
 
 
 _PLACE = re.compile(r"{(\w+)}")

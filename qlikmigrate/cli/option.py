@@ -109,7 +109,7 @@ def selectors(function: Command) -> Command:
                 "--include",
                 multiple=True,
                 metavar="KEY=VALUE",
-                help="Only these: name, id, owner, space, mode, state, uses. @FILE: one value a line.",
+                help="Only these: name, id, owner, space, mode, state, uses, account. @FILE: one value a line.",
             ),
             click.option("--exclude", multiple=True, metavar="KEY=VALUE", help="Not these; wins over --include."),
             click.option("--with-calls", is_flag=True, help="Also the automations that the selected ones call."),

@@ -20,9 +20,11 @@ from qlikmigrate.kernel.error import BudgetSpentError, InterruptedRunError
 if TYPE_CHECKING:
     from qlikmigrate.api.cloud.client import CloudClient
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.api.oem.client import OemClient
+    from qlikmigrate.api.oem.limiter import Pace
     from qlikmigrate.archive import Opener
     from qlikmigrate.config.key_source import KeySource
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.kernel.event import Event
     from qlikmigrate.kernel.row import Row
 
@@ -55,6 +57,7 @@ class Session:
     closing: list[str] = field(factory=list)
     requests: Counter[str] = field(factory=Counter)
     _opener: Opener | None = None
+    _paces: dict[tuple[str, str], Pace] = field(factory=dict)
     _stopped: list[str] = field(factory=list)
 
     @property
@@ -99,6 +102,25 @@ class Session:
         from qlikmigrate.api.cloud.client import CloudClient
 
         client = CloudClient.open(tenant.endpoint, access=access, clock=self.clock, sink=self.output)
+        async with client:
+            try:
+                yield client
+            finally:
+                self.requests.update(client.counts.as_json())
+
+    @asynccontextmanager
+    async def connect_oem(self, tenant: OemTenant, access: Access) -> AsyncIterator[OemClient]:
+        """A client of the OEM API that may do what `access` says and no more; its requests are counted.
+
+        All clients of one key pair, in this command, keep to one rate.
+        """
+        from qlikmigrate.api.oem.client import OemClient
+        from qlikmigrate.api.oem.limiter import Pace
+
+        place = tenant.endpoint
+        pair = (place.origin, place.credentials.app_id)
+        pace = self._paces.setdefault(pair, Pace(place.limits, self.clock))
+        client = OemClient.open(place, access=access, clock=self.clock, sink=self.output, pace=pace)
         async with client:
             try:
                 yield client

@@ -11,13 +11,16 @@ from qlikmigrate.kernel.event import Log
 if TYPE_CHECKING:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.session import Session
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.kernel.row import Row
     from qlikmigrate.model.selection import Selectors
 
 
-def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant:
-    """The tenant of the tenants file; says which file with `--verbose`. `row`: whose cells its table takes."""
+def find_any_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant | OemTenant:
+    """What the tenants file calls `name`, whatever its kind; says which file with `--verbose`.
+
+    `row`: whose cells its table takes.
+    """
     from qlikmigrate.config.tenants import open_tenant
 
     tenant = open_tenant(name, session.config, session.environ, row=row)
@@ -25,7 +28,48 @@ def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenan
     return tenant
 
 
-def require_write(target: Tenant, what: str) -> None:
+def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant:
+    """The tenant of Qlik Cloud of that name, for commands that do not know OEM accounts. `row`: as above.
+
+    Raises:
+        UsageError: it is an OEM account.
+    """
+    from qlikmigrate.config.tenants import Tenant
+
+    tenant = find_any_tenant(session, name, row=row)
+    if not isinstance(tenant, Tenant):
+        raise UsageError(
+            f"`{name}` is an OEM account: `{session.command}` is for Qlik Cloud",
+            hint="name a tenant of Qlik Cloud",
+            code="not-for-oem",
+        )
+    return tenant
+
+
+def find_oem_account(session: Session, name: str) -> OemTenant:
+    """The one OEM account of that name, for commands that know nothing else.
+
+    Raises:
+        UsageError: it is a tenant of Qlik Cloud, or all accounts of a provider.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    tenant = find_any_tenant(session, name)
+    if not isinstance(tenant, OemTenant):
+        raise UsageError(
+            f"`{name}` is a tenant of Qlik Cloud: `{session.command}` is for OEM accounts",
+            hint='name a tenant of `kind = "oem"`, as NAME/ACCOUNT',
+            code="only-for-oem",
+        )
+    if not tenant.account:
+        raise UsageError(
+            f"`{name}` is a provider with all its accounts: `{session.command}` needs one of them",
+            hint=f"write {name}/ACCOUNT, its externalid or guid",
+        )
+    return tenant
+
+
+def require_write(target: Tenant | OemTenant, what: str) -> None:
     """Not enough `access` is told before anything is read.
 
     Raises:
@@ -36,7 +80,7 @@ def require_write(target: Tenant, what: str) -> None:
     require_access(target, Access.WRITE, what)
 
 
-def require_access(tenant: Tenant, need: Access, what: str) -> None:
+def require_access(tenant: Tenant | OemTenant, need: Access, what: str) -> None:
     """The same for any access that `what` needs.
 
     Raises:
@@ -46,7 +90,7 @@ def require_access(tenant: Tenant, need: Access, what: str) -> None:
 
     endpoint = tenant.endpoint
     if endpoint.access.rank < need.rank:
-        error = access_error(endpoint.name, endpoint.access, need, what)
+        error = access_error(endpoint, endpoint.access, need, what)
         error.hint += f" of {tenant.source}"
         raise error
 

@@ -8,13 +8,14 @@ from qlikmigrate.api.endpoint import is_loopback
 from qlikmigrate.kernel.error import UsageError
 
 
-def check_address(url: str, what: str, *, path: bool = False, example: str) -> bool:
-    """Whether `url` is a loopback address. `what` names it in errors, `path`: whether it may have one.
+def check_address(url: str, what: str, *, path: bool = False, key: str = "url", example: str) -> bool:
+    """Whether `url` is a loopback address. `what` names it in errors, `path`: whether it may have one, `key`: its
+    name in the file.
 
     Raises:
         UsageError: it is missing, no web address, not encrypted, or holds more than an address.
     """
-    hint = f'write url = "{example}"'
+    hint = f'write {key} = "{example}"'
     if not url:
         raise UsageError(f"{what} is missing", hint=hint)
     try:

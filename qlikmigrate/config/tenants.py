@@ -15,11 +15,14 @@ import platformdirs
 from attrs import frozen
 
 from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint
+from qlikmigrate.api.oem.endpoint import OemEndpoint
 from qlikmigrate.config.address import check_address
+from qlikmigrate.config.oem_table import read_oem
 from qlikmigrate.config.placeholder import filled_tenant
 from qlikmigrate.config.qlik_context import PREFIX, read_context
 from qlikmigrate.config.table import Table
-from qlikmigrate.config.tenant_table import CLOUD_EXAMPLE, TableContext, check_oem, read_cloud
+from qlikmigrate.config.table_value import TableContext
+from qlikmigrate.config.tenant_table import CLOUD_EXAMPLE, read_cloud
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.row import Row
 
@@ -32,6 +35,16 @@ class Tenant:
     """One tenant of the file. `accept_unreadable`: ids whose unreadability makes no snapshot incomplete."""
 
     endpoint: Endpoint
+    accept_unreadable: frozenset[str] = frozenset()
+    source: str = ""
+
+
+@frozen(kw_only=True)
+class OemTenant:
+    """A provider's accounts, or one of them. `account`: as named, a guid or an externalid; empty: all of them."""
+
+    endpoint: OemEndpoint
+    account: str = ""
     accept_unreadable: frozenset[str] = frozenset()
     source: str = ""
 
@@ -114,8 +127,12 @@ def _check_ownership(path: Path, state: os.stat_result, *, local: bool) -> None:
         )
 
 
-def open_tenant(name: str, explicit: str | None, environ: Mapping[str, str], *, row: Row | None = None) -> Tenant:
-    """The tenant called `name` on the command line, secrets resolved. `row`: whose cells its table takes.
+def open_tenant(
+    name: str, explicit: str | None, environ: Mapping[str, str], *, row: Row | None = None
+) -> Tenant | OemTenant:
+    """The tenant called `name` on the command line, secrets resolved; `partner/ACCOUNT` is one of an OEM table's.
+
+    `row`: whose cells its table takes.
 
     Raises:
         UsageError: it is unknown or wrongly described, or a secret is unset.
@@ -123,8 +140,7 @@ def open_tenant(name: str, explicit: str | None, environ: Mapping[str, str], *, 
     if name.startswith(PREFIX):
         return _open_context(name, environ)
     file = load(explicit, environ)
-    # `partner/ACCOUNT` is one account of an OEM table.
-    table_name = name if name in file.tables else name.partition("/")[0]
+    table_name, _, account = (name, "", "") if name in file.tables else name.partition("/")
     values = file.tables.get(table_name)
     if values is None or (table_name != name and not _is_oem(values)):
         near = difflib.get_close_matches(name, file.names(), n=1)
@@ -136,10 +152,10 @@ def open_tenant(name: str, explicit: str | None, environ: Mapping[str, str], *, 
     table = Table(filled_tenant(values, row, where=context.where), context.where)
     kind = table.take("kind", str, "cloud")
     if kind == "oem":
-        check_oem(table, context)
-        raise UsageError(
-            f"{context.where} is an OEM account, which this version cannot use yet", hint="name a tenant of Qlik Cloud"
-        )
+        if table_name != name and not account.strip():
+            raise UsageError(f"`{name}` names no account", hint=f"write {table_name}/ACCOUNT, or {table_name} alone")
+        reached, own, unreadable = read_oem(table, context, name)
+        return OemTenant(endpoint=reached, account=account or own, accept_unreadable=unreadable, source=str(file.path))
     if kind != "cloud":
         raise UsageError(f"unknown `kind` in {context.where}: `{kind}`", hint='write "cloud" or "oem"')
     endpoint, accepted = read_cloud(table, context)
@@ -162,7 +178,7 @@ def _open_context(name: str, environ: Mapping[str, str]) -> Tenant:
 def tenant_by_host(
     hosts: Iterable[str], explicit: str | None, environ: Mapping[str, str], *, apart_from: str = ""
 ) -> str | None:
-    """The name of the one tenant of the file whose url leads to one of `hosts`; None: there is none, or several.
+    """The name of the one Cloud tenant of the file whose url leads to one of `hosts`; None: there is none, or several.
 
     Nothing is asked of the network, and no secret is read. `apart_from`: a name that is not meant.
 
@@ -174,7 +190,10 @@ def tenant_by_host(
     found = [
         name
         for name, table in file.tables.items()
-        if name != apart_from and isinstance(table, Mapping) and _host_of(table.get("url")) in wanted
+        if name != apart_from
+        and isinstance(table, Mapping)
+        and not _is_oem(table)
+        and _host_of(table.get("url")) in wanted
     ]
     return found[0] if len(found) == 1 else None
 

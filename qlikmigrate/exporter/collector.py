@@ -26,7 +26,7 @@ from qlikmigrate.model.earlier import Earlier
 from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
-from qlikmigrate.model.selection import Selectors
+from qlikmigrate.model.selection import CLOUD_KEYS, Selectors
 from qlikmigrate.model.snapshot import SnapshotWriter
 from qlikmigrate.remap.secret import has_secrets
 
@@ -67,7 +67,8 @@ async def export(
         UsageError: the selection is empty.
     """
     try:
-        return await _Collector(Record(client, writer, clock, sink), options, earlier).run()
+        options.selectors.check(CLOUD_KEYS, "Qlik Cloud")
+        return await _Collector(Record(client, writer, clock, sink, client.whoami), options, earlier).run()
     except BaseException:
         writer.abandon()
         raise
@@ -83,7 +84,7 @@ class _Listing:
 
 
 class _Collector:
-    def __init__(self, record: Record, options: ExportOptions, earlier: Earlier | None) -> None:
+    def __init__(self, record: Record[CloudClient], options: ExportOptions, earlier: Earlier | None) -> None:
         self._record = record
         self._client = record.client
         self._options = options
@@ -265,7 +266,7 @@ class _Collector:
     async def _get(self, one: Entity) -> Fetched | None:
         """Its own document; None, and a note in the census, where it cannot be had."""
         try:
-            fetched = await fetch(self._client, self._record.clock, "automation.get", one.id)
+            fetched = await self._fetch(one)
         except (ForbiddenError, MissingError) as error:
             self._record.answered()
             self._census.refuse(one.id, error.status or 0)
@@ -276,6 +277,9 @@ class _Collector:
             self._record.answered()
             return fetched
         return None
+
+    async def _fetch(self, one: Entity) -> Fetched:
+        return await fetch(lambda: self._client.call("automation.get", id=one.id), self._record.clock)
 
     def _fail(self, one: Entity, reason: str) -> None:
         if self._options.abort_on_error:
@@ -329,7 +333,7 @@ class _Collector:
     async def _check_gone(self, one: Entity) -> None:
         """A list that lost an automation is believed only when the automation itself is gone (404)."""
         try:
-            fetched = await fetch(self._client, self._record.clock, "automation.get", one.id)
+            fetched = await self._fetch(one)
         except MissingError:
             self._vanish(one)
             return

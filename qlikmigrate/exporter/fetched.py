@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from attrs import frozen
 
 from qlikmigrate.api.answer import Answer
-from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.kernel.clock import Clock
 
 _SETTLED_AFTER = timedelta(seconds=2)
@@ -35,14 +35,14 @@ class Fetched:
             return False
 
 
-async def fetch(client: CloudClient, clock: Clock, operation: str, ident: str) -> Fetched:
-    """Carry out a GET of one object.
+async def fetch(ask: Callable[[], Awaitable[Answer]], clock: Clock) -> Fetched:
+    """Carry out a GET of one object, which `ask` sends.
 
     Raises:
-        ApiError: as `CloudClient.call`.
+        ApiError: as the client.
     """
     sent_at, started = clock.now(), clock.monotonic()
-    answer = await client.call(operation, id=ident)
+    answer = await ask()
     told = _date(answer)
     if told is None:
         return Fetched(answer, clock.now(), sent_at - _CLOCK_ERROR)

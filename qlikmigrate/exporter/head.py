@@ -48,7 +48,7 @@ class Head:
     selectors: Selectors
     with_calls: bool
 
-    def warn(self, record: Record) -> None:
+    def warn(self, record: Record[CloudClient]) -> None:
         """Say at once what the whole snapshot will lack."""
         if self.scope is Scope.IDENTITY:
             record.note(
@@ -60,14 +60,14 @@ class Head:
 
     def manifest(
         self,
-        record: Record,
+        record: Record[CloudClient],
         census: Census,
         surroundings: Surroundings,
         bare: Collection[str],
         with_secrets: Collection[str],
     ) -> Manifest:
         """The manifest, its problems told. `bare`: ids captured without a workspace; `with_secrets`: with secrets."""
-        _tell_losses(record, census)
+        tell_losses(record, census, "its owner, or a Trusted OAuth client with scope `admin.automations`, can read it")
         for ident in sorted(bare):
             record.note("workspace-withheld", Severity.WARNING, "the tenant gave no workspace", where=ident)
         if with_secrets:
@@ -75,7 +75,7 @@ class Head:
                 "secret-in-workspace",
                 Severity.WARNING,
                 f"texts that look like secrets stand in the workspaces of {len(with_secrets)} automations",
-                where=_listed(with_secrets),
+                where=listed_ids(with_secrets),
                 hint="`qlikmigrate scan` says where; keep or encrypt the archive for those who may read them",
             )
         restorable = Restorable.FULL
@@ -99,13 +99,16 @@ class Head:
         )
 
 
-def _listed(idents: Collection[str]) -> str:
+def listed_ids(idents: Collection[str]) -> str:
+    """Ids as text, the first of them where there are many."""
     shown = sorted(idents)[:_NAMED_AT_MOST]
     left = len(idents) - len(shown)
     return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
-def _tell_losses(record: Record, census: Census) -> None:
+def tell_losses(record: Record[Any], census: Census, hint: str) -> None:
+    """Say what became of automations that are not in the snapshot. `hint`: how an unreadable one may be had."""
+
     def tell(note: Note, code: str, severity: Severity, hint: str = "") -> None:
         record.note(code, severity, f"automation `{note.name}`: {note.reason}", where=note.id, hint=hint)
 
@@ -113,7 +116,6 @@ def _tell_losses(record: Record, census: Census) -> None:
         if census.accepts(note.id):
             tell(note, "unreadable-accepted", Severity.INFO)
         else:
-            hint = "its owner, or a Trusted OAuth client with scope `admin.automations`, can read it"
             tell(note, "unreadable", Severity.ERROR, hint)
     for note in census.vanished_notes():
         tell(note, "vanished", Severity.INFO)

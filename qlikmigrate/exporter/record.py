@@ -5,32 +5,39 @@ Everything that reaches the writer passes `cut_document` here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnreachableError
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import FailedError
 from qlikmigrate.kernel.event import Problem, Severity, Sink
 from qlikmigrate.model.document import Document, Part, cut_document
-from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.kind import FACTS, Kind, KindFacts
 from qlikmigrate.model.snapshot import SnapshotWriter, parse
+
+Client = TypeVar("Client")
 
 _GIVE_UP_AFTER = 4
 
 
 @define
-class Record:
-    """The notes of one backup."""
+class Record(Generic[Client]):
+    """The notes of one backup. `probe`: the smallest question that the source must answer.
 
-    client: CloudClient
+    `id_member`: what a row calls its id; `facts`: what is cut out of each kind.
+    """
+
+    client: Client
     writer: SnapshotWriter
     clock: Clock
     sink: Sink
+    probe: Callable[[], Awaitable[object]]
+    id_member: str = "id"
+    facts: Mapping[Kind, KindFacts] = field(default=FACTS, repr=False)
     problems: list[Problem] = field(factory=list)
     _silent: int = 0
 
@@ -44,7 +51,7 @@ class Record:
     def row(self, kind: Kind, raw: bytes) -> Mapping[str, Any] | None:
         """The value of a list row; None, and a problem, for one that nobody could name."""
         row = parse(raw)
-        if isinstance(row, Mapping) and isinstance(row.get("id"), str) and row["id"]:
+        if isinstance(row, Mapping) and isinstance(row.get(self.id_member), str) and row[self.id_member]:
             return row
         severity = Severity.WARNING if kind is Kind.ITEM else Severity.ERROR
         self.note("row-without-id", severity, f"a list of {kind.value}s holds a row without an id")
@@ -57,7 +64,7 @@ class Record:
             ValueError: it cannot be taken apart.
             FailedError: it cannot be written.
         """
-        kept, cuts = cut_document(kind, raw)
+        kept, cuts = cut_document(kind, raw, self.facts[kind])
         document = Document(kind=kind, id=ident, part=part, raw=kept, cuts=cuts, read_at=read_at or self.clock.now())
         self.writer.add(document)
         return document
@@ -95,5 +102,5 @@ class Record:
             return
         self._silent += 1
         if self._silent >= _GIVE_UP_AFTER:
-            await self.client.whoami()
+            await self.probe()
             self._silent = 0

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from attrs import evolve
 
+from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, MissingError
 from qlikmigrate.exporter.record import Record
 from qlikmigrate.kernel.fan_out import fan_out
@@ -15,7 +16,9 @@ from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Scope
 
 
-async def find_strays(record: Record, items: Iterable[Entity], present: Collection[str], scope: Scope) -> list[Entity]:
+async def find_strays(
+    record: Record[CloudClient], items: Iterable[Entity], present: Collection[str], scope: Scope
+) -> list[Entity]:
     """Automations among `items` that are not `present` (lower-case ids) and exist, or may, by id.
 
     Raises:

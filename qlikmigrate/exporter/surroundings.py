@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ApiError, UnsupportedError
 from qlikmigrate.exporter.fetched import fetch
 from qlikmigrate.exporter.recall import Recall
@@ -31,7 +32,7 @@ _LISTS = {
 class Surroundings:
     """Reads everything but the automations. `entities`: what the lists held. `recall`: of connections."""
 
-    record: Record
+    record: Record[CloudClient]
     recall: Recall
     entities: list[Entity] = field(factory=list)
     _lost: list[str] = field(factory=list)
@@ -104,7 +105,7 @@ class Surroundings:
 
         async def read(one: Entity) -> None:
             try:
-                fetched = await fetch(record.client, record.clock, "connection.get", one.id)
+                fetched = await fetch(lambda: record.client.call("connection.get", id=one.id), record.clock)
             except ApiError as error:
                 await record.bear(error)
                 (withheld if error.status in (403, 404) else failed).append(one.id)

@@ -208,7 +208,7 @@ def check_stopping(side: Side, running: Running) -> None:
     """
     client = side.client
     if running is Running.STOP and client.access is not Access.WRITE:
-        raise access_error(client.endpoint.name, client.access, Access.WRITE, "stopping running jobs")
+        raise access_error(client.endpoint, client.access, Access.WRITE, "stopping running jobs")
 
 
 def legs(held: Held, source: Side, target: Side, *, source_owner_id: str) -> tuple[Leg, Leg]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
 from attrs import frozen
 
 from qlikmigrate.kernel.jsontext import Member, elements, members
-from qlikmigrate.model.kind import FACTS, Kind
+from qlikmigrate.model.kind import FACTS, OPAQUE, Kind, KindFacts
 
 Path = tuple[str | int, ...]
 
@@ -61,8 +61,8 @@ class Document:
     read_at: datetime | None = None
 
 
-def cut_document(kind: Kind, raw: bytes) -> tuple[bytes, tuple[Cut, ...]]:
-    """Take secrets and run data of `kind` out of `raw`, an object in UTF-8.
+def cut_document(kind: Kind, raw: bytes, facts: KindFacts | None = None) -> tuple[bytes, tuple[Cut, ...]]:
+    """Take secrets and run data of `kind` out of `raw`, an object in UTF-8. `facts`: other than those of Qlik Cloud.
 
     Returns:
         The kept bytes, and the cuts in order of offset. Without anything to cut, `raw` itself.
@@ -70,15 +70,16 @@ def cut_document(kind: Kind, raw: bytes) -> tuple[bytes, tuple[Cut, ...]]:
     Raises:
         ValueError: `raw` is no JSON object.
     """
-    facts = FACTS[kind]
+    facts = facts or FACTS[kind]
+    deep = dict.fromkeys(facts.deep_runs, CutReason.RUN) | dict.fromkeys(facts.deep_secrets, CutReason.SECRET)
     rules = [(CutReason.SECRET, path) for path in facts.secret_paths]
     rules += [(CutReason.RUN, path) for path in facts.run_paths]
-    if not rules:
+    if not rules and not deep:
         return raw, ()
     raw.decode("utf-8")
     # One character for each byte, so that positions in the text are offsets in `raw`; what JSON is made of is ASCII.
     text = raw.decode("latin-1")
-    pieces = sorted(_find(text, 0, rules, ()), key=lambda piece: piece[0])
+    pieces = sorted(_find(text, 0, rules, (), deep), key=lambda piece: piece[0])
     if not pieces:
         return raw, ()
     cuts = []
@@ -131,12 +132,15 @@ def _name(text: str, member: Member) -> str:
 
 _Piece = tuple[int, int, CutReason, Path, str]
 _Rule = tuple[CutReason, tuple[str, ...]]
+_Deep = Mapping[str, CutReason]
 
 
-def _find(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator[_Piece]:
-    """What `rules` cut out of the object at `start`, and of what lies in it."""
+def _find(text: str, start: int, rules: Sequence[_Rule], path: Path, deep: _Deep) -> Iterator[_Piece]:
+    """What `rules` cut out of the object at `start`, and of what lies in it; and what `deep` cuts at any depth."""
     found = list(members(text, start))
-    reasons = [_reason(member.key, rules) or _misplaced(text, member, rules) for member in found]
+    reasons = [
+        _reason(member.key, rules) or deep.get(member.key) or _misplaced(text, member, rules) for member in found
+    ]
     for index, (member, reason) in enumerate(zip(found, reasons, strict=True)):
         here = (*path, _name(text, member))
         if reason is not None:
@@ -144,17 +148,22 @@ def _find(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator
             yield begin, end, reason, here, text[member.start : member.end]
             continue
         inner = [(why, rule[1:]) for why, rule in rules if len(rule) > 1 and rule[0] == member.key]
-        if inner:
-            yield from _find_in_list(text, member.start, inner, here)
+        below = {} if member.key in OPAQUE else deep
+        if inner or below:
+            yield from _find_inside(text, member.start, inner, here, below)
 
 
-def _find_in_list(text: str, start: int, rules: Sequence[_Rule], path: Path) -> Iterator[_Piece]:
+def _find_inside(text: str, start: int, rules: Sequence[_Rule], path: Path, deep: _Deep) -> Iterator[_Piece]:
+    if text[start] == "{" and deep:
+        yield from _find(text, start, (), path, deep)
     if text[start] != "[":
         return
     below = [(why, rule[1:]) for why, rule in rules if rule[0] == "*"]
     for index, (begin, _) in enumerate(elements(text, start)):
         if text[begin] == "{":
-            yield from _find(text, begin, below, (*path, index))
+            yield from _find(text, begin, below, (*path, index), deep)
+        elif deep:
+            yield from _find_inside(text, begin, (), (*path, index), deep)
 
 
 def _reason(key: str, rules: Sequence[_Rule]) -> CutReason | None:
@@ -183,7 +192,7 @@ def _piece_span(found: Sequence[Member], reasons: Sequence[CutReason | None], in
 
 
 def _token_hash(path: Path, value: str) -> str | None:
-    if path != ("executionToken",) or not value.startswith('"'):
+    if path[-1] not in ("executionToken", "execution_token") or not value.startswith('"'):
         return None
     token: str = json.JSONDecoder(strict=False).raw_decode(value)[0]
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

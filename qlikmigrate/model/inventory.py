@@ -63,24 +63,26 @@ def entity(kind: Kind, row: Mapping[str, Any]) -> Entity:
     """The typed view of a list row. Unknown fields are ignored, missing ones are empty.
 
     An item's id is its `resourceId`: that is the id that workspaces hold. Source: openapi/items.json.
+    What has a `guid` in place of an `id` is of an OEM account. Source: help.qlik.com, blendr, SaaS API.
     """
     ident = _text(row, "resourceId") if kind is Kind.ITEM else _text(row, "id")
+    connector = row.get("connector")
     return Entity(
         kind=kind,
-        id=ident or _text(row, "id"),
+        id=ident or _text(row, "id") or _text(row, "guid"),
         name=_text(row, "name"),
         owner_id=_text(row, "ownerId"),
         space_id=_text(row, "spaceId"),
-        connector_id=_text(row, "connectorId"),
+        connector_id=_text(row, "connectorId") or (_text(connector, "guid") if isinstance(connector, Mapping) else ""),
         type=_text(row, "resourceType") if kind is Kind.ITEM else _text(row, "type"),
         subject=_text(row, "subject"),
         email=_text(row, "email"),
         status=_text(row, "status"),
         state=_text(row, "state"),
-        run_mode=_text(row, "runMode"),
-        created_at=_text(row, "createdAt"),
-        updated_at=_text(row, "updatedAt"),
-        connected=as_bool(row.get("isConnected")),
+        run_mode=_text(row, "runMode") or _text(row, "run_mode"),
+        created_at=_text(row, "createdAt") or _text(row, "created_at"),
+        updated_at=_text(row, "updatedAt") or _text(row, "updated_at"),
+        connected=as_bool(row.get("isConnected", row.get("is_connected"))),
         roles=_roles(row) if kind is Kind.USER else None,
     )
 

@@ -38,20 +38,22 @@ class KindFacts:
     """What the product must know of one kind.
 
     A path is the member names from the top down, `*` for each element of a list; a name that ends in `*` is a prefix.
+    `deep_secrets`, `deep_runs`: names of members that are cut wherever they stand, but for what people made (`OPAQUE`).
     """
 
     secret_paths: tuple[tuple[str, ...], ...] = ()
     run_paths: tuple[tuple[str, ...], ...] = ()
+    deep_secrets: tuple[str, ...] = ()
+    deep_runs: tuple[str, ...] = ()
     created_fields: tuple[str, ...] = ()
     updated_fields: tuple[str, ...] = ()
     volatile_fields: tuple[str, ...] = ()
 
 
 _AUTOMATION = KindFacts(
-    secret_paths=(("executionToken",), ("execution_token",), ("sub_blends", "*", "execution_token")),
+    secret_paths=(("executionToken",),),
     run_paths=(
         ("lastRun*",),
-        ("last_run_at",),
         ("duration",),
         ("schedules", "*", "nextRunAt"),
         ("schedules", "*", "lastStartedAt"),
@@ -68,22 +70,34 @@ _AUTOMATION = KindFacts(
 )  # fmt: skip
 
 _CONNECTION = KindFacts(
-    # The second line is OEM's: links by which a person connects it. Source: Qlik's page "Get datasource in account".
-    secret_paths=(
-        ("params", "*", "value"), ("redirect",),
-        ("link",), ("additional",), ("redirect_url",),
-    ),
+    secret_paths=(("params", "*", "value"), ("redirect",)),
     created_fields=("connectorId", "name", "params", "spaceId"),
     updated_fields=("name", "params"),
     volatile_fields=("id", "createdAt", "updatedAt", "isConnected", "error", "links"),
 )  # fmt: skip
 
-# Source: Qlik's page "Create account": the credentials for the partner's own connector.
-_ACCOUNT = KindFacts(secret_paths=(("datasource",),))
-
-_DECLARED: Mapping[Kind, KindFacts] = {
-    Kind.AUTOMATION: _AUTOMATION,
-    Kind.CONNECTION: _CONNECTION,
-    Kind.ACCOUNT: _ACCOUNT,
-}
+_DECLARED: Mapping[Kind, KindFacts] = {Kind.AUTOMATION: _AUTOMATION, Kind.CONNECTION: _CONNECTION}
 FACTS: Mapping[Kind, KindFacts] = {kind: _DECLARED.get(kind, KindFacts()) for kind in Kind}
+
+# What people made or entered: nothing in it is cut, and secrets there are counted instead.
+OPAQUE = frozenset({"workspace", "persisted_value"})
+# Blends stand in answers of several kinds. Assumed: should one show its token, it is called so at any depth.
+_TOKENS = ("executionToken", "execution_token")
+_RUNS = ("last_run_at",)
+_OEM_DECLARED: Mapping[Kind, KindFacts] = {
+    # `datasource`: the credentials for the partner's own connector. Source: Qlik's page "Create account".
+    Kind.ACCOUNT: KindFacts(secret_paths=(("datasource",),), deep_secrets=_TOKENS),
+    # `params` are only written, by the documentation; `link` and `additional` hold the address by which a person
+    # connects it. Source: Qlik's pages "Get datasource in account" and "Create datasource in account".
+    Kind.CONNECTION: KindFacts(
+        secret_paths=(("params",), ("link",), ("additional",), ("redirect_url",)),
+        deep_secrets=_TOKENS,
+        deep_runs=_RUNS,
+    ),
+    # What people hand in is stored as it is.
+    **dict.fromkeys((Kind.WORKSPACE, Kind.SCHEDULE, Kind.MEMBERSHIP), KindFacts()),
+}
+OEM_FACTS: Mapping[Kind, KindFacts] = {
+    kind: _OEM_DECLARED.get(kind, KindFacts(deep_secrets=_TOKENS, deep_runs=_RUNS)) for kind in Kind
+}
+"""The same for documents of OEM accounts."""

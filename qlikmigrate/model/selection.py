@@ -12,7 +12,10 @@ from qlikmigrate.model.inventory import Entity, Inventory
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Selection
 
-KEYS = ("name", "id", "owner", "space", "mode", "state", "uses")
+KEYS = ("name", "id", "owner", "space", "mode", "state", "uses", "account")
+# Qlik Cloud knows no accounts; OEM accounts know neither owners nor spaces.
+CLOUD_KEYS = KEYS[:-1]
+OEM_KEYS = ("name", "id", "mode", "state", "uses", "account")
 PERSONAL = "personal"
 
 ConnectionsOf = Callable[[str], Collection[str]]
@@ -43,10 +46,29 @@ class Selectors:
 
     def without_uses(self) -> Selectors:
         """The part that list rows can decide: it selects no less than the whole."""
+        return self.without("uses")
+
+    def of(self, *keys: str) -> Selectors:
+        """The part with these keys."""
         return Selectors(
-            include=tuple(one for one in self.include if one.key != "uses"),
-            exclude=tuple(one for one in self.exclude if one.key != "uses"),
+            include=tuple(one for one in self.include if one.key in keys),
+            exclude=tuple(one for one in self.exclude if one.key in keys),
         )
+
+    def without(self, *keys: str) -> Selectors:
+        """The part with all other keys."""
+        return self.of(*(key for key in KEYS if key not in keys))
+
+    def check(self, keys: Collection[str], what: str) -> None:
+        """That no other keys than these are used.
+
+        Raises:
+            UsageError: a selector has one; `what` is the place that lacks it.
+        """
+        for one in (*self.include, *self.exclude):
+            if one.key not in keys:
+                told = f"{what} cannot be selected from by `{one.key}`: `{one.key}={one.value}`"
+                raise UsageError(told, hint="there are: " + ", ".join(keys))
 
     def record(self, *, with_calls: bool) -> Selection:
         """As a manifest keeps it."""
@@ -125,6 +147,9 @@ def _matches(automation: Entity, inventory: Inventory, key: str, value: str, con
                 return value == PERSONAL
             space = inventory.get(Kind.SPACE, automation.space_id)
             return automation.space_id.lower() == value.lower() or (space is not None and space.name == value)
+        case "account":
+            # Whoever selects among accounts has done so before.
+            raise UsageError(f"nothing of Qlik Cloud can be selected by `account`: `account={value}`")
         case _:
             used = connections_of(automation.id)
             names = (inventory.get(Kind.CONNECTION, one) for one in used)

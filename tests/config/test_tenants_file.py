@@ -15,12 +15,14 @@ from stage import Stage
 
 from qlikmigrate.api.endpoint import Access, ApiKey, OAuthClient
 from qlikmigrate.cli.app import run
-from qlikmigrate.config.tenants import open_tenant
+from qlikmigrate.config.tenants import OemTenant, open_tenant, tenant_by_host
 from qlikmigrate.kernel.error import UsageError
 
 URL = 'url = "https://acme.eu.qlikcloud.com"'
 KEY = 'api_key = { env = "KEY" }'
 ENVIRON = {"KEY": "abc.def"}
+
+OEM = ['kind = "oem"', 'app_id = "12345"']
 
 Opened = Callable[..., Any]
 
@@ -91,19 +93,25 @@ WRONG = {
     "keyring entry without a user": ([URL, 'api_key = { keyring = "service" }'], "keyring"),
     "accepted is a number": ([URL, KEY, "accept_unreadable = [1]"], "list of ids"),
     "doubled key": ([URL, URL, KEY], "no TOML"),
-    "oem account": (
-        ['kind = "oem"', 'url = "https://api.blendr.io/v1"', 'app_id = "1"', KEY, "limits = { per_minute = 300 }"],
-        "cannot use yet",
-    ),
-    "oem with an unknown key": (
-        ['kind = "oem"', 'url = "https://api.blendr.io/v1"', 'app_id = "1"', KEY, 'api = "v1"'],
-        "`api`",
-    ),
-    "oem without an app": (['kind = "oem"', 'url = "https://api.blendr.io/v1"', KEY], "`app_id`"),
-    "oem with a literal secret": (
-        ['kind = "oem"', 'url = "https://api.blendr.io/v1"', 'app_id = "1"', 'api_key = "k"'],
-        "literal secret",
-    ),
+    "oem with an unknown key": ([*OEM, KEY, 'api = "v1"'], "`api`"),
+    "oem with a client": ([*OEM, KEY, "oauth = {}"], "`oauth`"),
+    "oem without an app": ([OEM[0], KEY], "no `app_id`"),
+    "oem with a broken app": ([OEM[0], 'app_id = "1 2"', KEY], "`app_id` with blanks"),
+    "oem with an app that is true": ([OEM[0], "app_id = true", KEY], "must be text or a whole number"),
+    "oem without a key": (OEM, "missing or empty"),
+    "oem with a literal secret": ([*OEM, 'api_key = "k"'], "literal secret"),
+    "oem with an unset secret": ([*OEM, 'api_key = { env = "NOPE" }'], "`NOPE` is not set"),
+    "oem not encrypted": ([*OEM, KEY, 'url = "http://api.blendr.io/v1"'], "not encrypted"),
+    "oem with a query": ([*OEM, KEY, 'url = "https://api.blendr.io/v1?key=k"'], "more than an address"),
+    "oem list not encrypted": ([*OEM, KEY, 'connectors_url = "http://admin.blendr.io/integrations"'], "not encrypted"),
+    "oem list nowhere": ([*OEM, KEY, 'connectors_url = "integrations"'], "`connectors_url`"),
+    "oem for state alone": ([*OEM, KEY, 'access = "state"'], "`state`"),
+    "oem account a number": ([*OEM, KEY, "account = 7"], "`account`"),
+    "oem with no rate": ([*OEM, KEY, "limits = { per_minute = 0 }"], "`per_minute`"),
+    "oem with a tier": ([*OEM, KEY, "limits = { tier1_per_minute = 1 }"], "`tier1_per_minute`"),
+    "oem with too large a share": ([*OEM, KEY, "limits = { share = 2 }"], "`share`"),
+    "oem with too many connections": ([*OEM, KEY, "limits = { concurrency = 33 }"], "`concurrency`"),
+    "oem without an authority file": ([*OEM, KEY, 'ca_file = "nope.pem"'], "nope.pem"),
 }
 
 
@@ -159,6 +167,14 @@ def test_oem_accounts_beside_do_no_harm(opened: Opened) -> None:
         opened(other, name="partner/acme", head="")
 
 
+def test_an_oem_table_is_no_tenant_to_be_found_by_host(tmp_path: Path) -> None:
+    """What looks for the Cloud tenant of an archive never comes upon an OEM account."""
+    path = tmp_path / "t.toml"
+    path.write_text(f'[tenants.o]\nkind = "oem"\n{URL}\n[tenants.x]\n{URL}\n')
+    path.chmod(0o600)
+    assert tenant_by_host(["acme.eu.qlikcloud.com"], str(path), ENVIRON) == "x"
+
+
 def test_a_whole_table_is_read(opened: Opened, tmp_path: Path) -> None:
     """Every key of the contract's example arrives."""
     (tmp_path / "ca.pem").write_text("")
@@ -197,6 +213,61 @@ def test_defaults(opened: Opened) -> None:
     )
     assert (one.limits.tier1_per_minute, one.limits.tier2_per_minute) == (1000, 100)
     assert (one.limits.share, one.limits.concurrency, one.limits.timeout_s) == (0.8, 8, 60)
+
+
+def test_a_whole_oem_table_is_read(opened: Opened, tmp_path: Path) -> None:
+    """Every key of the contract's example, and those beside it, arrive; a key is shown nowhere."""
+    (tmp_path / "ca.pem").write_text("")
+    tenant = opened(
+        *OEM,
+        KEY,
+        'url = "https://oem.example/v1/"',
+        'account = "acme"',
+        'access = "write"',
+        'accept_unreadable = ["i"]',
+        'proxy = "http://proxy:3128"',
+        'ca_file = "ca.pem"',
+        'connectors_url = "https://oem.example/all"',
+        "limits = { per_minute = 60, share = 0.5, concurrency = 2, timeout_seconds = 7 }",
+    )
+    one = tenant.endpoint
+    assert isinstance(tenant, OemTenant)
+    assert (tenant.account, tenant.accept_unreadable) == ("acme", {"i"})
+    assert (one.name, one.table, one.url, one.access) == ("x", "x", "https://oem.example/v1", Access.WRITE)
+    assert (one.credentials.app_id, one.credentials.api_key.reveal()) == ("12345", "abc.def")
+    assert (one.proxy, one.ca_file) == ("http://proxy:3128", tmp_path / "ca.pem")
+    assert one.connectors_url == "https://oem.example/all"
+    assert (one.limits.per_minute, one.limits.share, one.limits.concurrency, one.limits.timeout_s) == (60, 0.5, 2, 7)
+    assert "abc.def" not in repr(tenant)
+
+
+def test_oem_defaults(opened: Opened) -> None:
+    """The documented address, all accounts, GETs only, at the documented rate; a bare number is an app's id, too."""
+    tenant = opened('kind = "oem"', "app_id = 12345", KEY)
+    one = tenant.endpoint
+    assert (one.url, tenant.account, one.access) == ("https://api.blendr.io/v1", "", Access.READ)
+    assert (one.credentials.app_id, one.connectors_url) == ("12345", "https://admin.blendr.io/integrations")
+    assert (one.limits.per_minute, one.limits.share, one.limits.concurrency, one.limits.timeout_s) == (300, 0.8, 8, 60)
+
+
+@pytest.mark.parametrize("account", ["acme", "a/b", "Größe & Co", "3d4b5c0e-0000-4000-8000-000000000001"])
+def test_one_account_of_an_oem_table(opened: Opened, account: str) -> None:
+    """`partner/ACCOUNT` names it, whatever stands after the slash, and comes before the table's own."""
+    tenant = opened(*OEM, KEY, 'account = "other"', name=f"x/{account}")
+    assert (tenant.account, tenant.endpoint.name, tenant.endpoint.table) == (account, f"x/{account}", "x")
+
+
+def test_an_oem_table_without_an_account_after_the_slash(opened: Opened) -> None:
+    """A slash and nothing is no account, and above all not all of them."""
+    with pytest.raises(UsageError, match="names no account"):
+        opened(*OEM, KEY, name="x/")
+
+
+def test_an_oem_table_on_loopback(opened: Opened) -> None:
+    """There http and a literal key are taken, and the public list of connectors is looked for there as well."""
+    tenant = opened(*OEM, 'url = "http://127.0.0.1:8080/v1"', 'api_key = "literal"')
+    assert tenant.endpoint.credentials.api_key.reveal() == "literal"
+    assert tenant.endpoint.connectors_url == "http://127.0.0.1:8080/integrations"
 
 
 def key_of(tenant: Any) -> str:

@@ -9,9 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-import orjson
 from attrs import define, field
 
 from qlikmigrate import __version__
@@ -20,7 +19,7 @@ from qlikmigrate.api.answer import Answer, answer_of
 from qlikmigrate.api.count import RequestCounts
 from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint, OAuthClient, check_key, check_url
 from qlikmigrate.api.error import ApiError, ForeignHostError, UnreachableError, UnsupportedError, error_for
-from qlikmigrate.api.operation import OPERATIONS, Family, Operation, Shape
+from qlikmigrate.api.operation import OPERATIONS, Family, Operation, Scalar, Shape, named
 from qlikmigrate.api.transport.auth import Auth, Identity, KeyIdentity, TokenIdentity
 from qlikmigrate.api.transport.exchange import Base, Call, Transport
 from qlikmigrate.api.transport.guard import Guard, access_error
@@ -34,7 +33,6 @@ from qlikmigrate.kernel.event import Sink
 from qlikmigrate.kernel.message import Request, Response
 from qlikmigrate.model.inventory import TenantFacts
 
-Scalar = str | int | bool
 FamilyName = Literal["workflows", "v1"]
 
 # Source: Qlik's changelog 266: months 02, 05, 08, 11; decides only which deprecation headers come back.
@@ -72,7 +70,7 @@ class _Shared:
 
     def guarded(self, inner: Transport) -> Guard:
         """The layers from retry up."""
-        return Guard(Retry(inner, self.counts, self.clock, self.endpoint.name), self.access, self.endpoint.name)
+        return Guard(Retry(inner, self.counts, self.clock, self.endpoint), self.access, self.endpoint)
 
     def minting(self, client: OAuthClient, limits: Mapping[int, Gate], lookup: tuple[str, str] | None) -> TokenIdentity:
         """An identity whose token requests count against `limits`."""
@@ -110,7 +108,7 @@ class CloudClient:
         check_url(endpoint)
         check_key(endpoint)
         if access.rank > endpoint.access.rank:
-            raise access_error(endpoint.name, endpoint.access, access, "this")
+            raise access_error(endpoint, endpoint.access, access, "this")
         turns = asyncio.Semaphore(endpoint.limits.concurrency)
         base: Base
         if endpoint.handler is not None:
@@ -191,7 +189,7 @@ class CloudClient:
             UsageError: the client's access does not cover it.
             ValueError: no such operation, query name, member or id.
         """
-        wanted = _operation(operation)
+        wanted = named(OPERATIONS, operation)
         response = await self._first(wanted, query, body, ids)
         return answer_of(wanted, response)
 
@@ -206,7 +204,7 @@ class CloudClient:
         Raises:
             ApiError: as `call`; ListUnstableError where the list never comes to its end.
         """
-        wanted = _operation(operation)
+        wanted = named(OPERATIONS, operation)
         if wanted.shape is not Shape.PAGE:
             raise ValueError(f"`{operation}` is no list")
         asked: dict[str, Scalar] = {"limit": wanted.page_size, **(query or {})}
@@ -268,8 +266,8 @@ class CloudClient:
         body: bytes | Mapping[str, Any] | None,
         ids: Mapping[str, str],
     ) -> Response:
-        asked = _query(operation, query or {})
-        content = _body(operation, body)
+        asked = operation.query_text(query or {})
+        content = operation.content(body)
         if operation.family is Family.PLATFORM:
             return await self._send(operation, operation.path_under("v1", ids), asked, content)
         shared = self._shared
@@ -279,7 +277,7 @@ class CloudClient:
                     if operation.shape is Shape.PAGE and not ids:
                         return await self._decide(operation, asked)
                     probe = OPERATIONS["automation.list"]
-                    await self._decide(probe, _query(probe, {"limit": 1}))
+                    await self._decide(probe, probe.query_text({"limit": 1}))
         family = shared.family
         assert family is not None
         if family == "v1" and operation.family is Family.WORKFLOWS:
@@ -326,7 +324,7 @@ class CloudClient:
     def _checked(self, operation: Operation, response: Response) -> Response:
         if 200 <= response.status < 300:
             return response
-        raise error_for(operation, response, tenant=self.endpoint.name)
+        raise error_for(operation, response, place=self.endpoint)
 
     async def _local(self, href: str, operation: Operation, *, base: str = "") -> str:
         """The address on the configured host that a link or redirect means.
@@ -367,33 +365,6 @@ class CloudClient:
             operation=operation.name,
             hint=f"is `url` of `[tenants.{name}]` the tenant's own address?",
         )
-
-
-def _operation(name: str) -> Operation:
-    found = OPERATIONS.get(name)
-    if found is None:
-        raise ValueError(f"no operation `{name}`")
-    return found
-
-
-def _query(operation: Operation, query: Mapping[str, Scalar]) -> str:
-    if unknown := set(query) - set(operation.query):
-        raise ValueError(f"`{operation.name}` has no query {sorted(unknown)}")
-    asked: dict[str, Scalar] = {**dict(operation.always), **query}
-    texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in asked.items()}
-    return urlencode(texts, quote_via=quote, safe="")
-
-
-def _body(operation: Operation, body: bytes | Mapping[str, Any] | None) -> bytes:
-    if body is None:
-        return b""
-    if not operation.body:
-        raise ValueError(f"`{operation.name}` takes no body")
-    if isinstance(body, bytes):
-        return body
-    if unknown := set(body) - set(operation.body):
-        raise ValueError(f"`{operation.name}` does not take {sorted(unknown)}")
-    return orjson.dumps(dict(body))
 
 
 def _facts(value: Any, endpoint: Endpoint) -> TenantFacts:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from qlikmigrate.api.endpoint import Access
+from qlikmigrate.api.endpoint import Access, Place
 from qlikmigrate.api.operation import TOKEN
 from qlikmigrate.api.transport.exchange import Call, Transport
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.message import Response
 
 
-def access_error(tenant: str, have: Access, need: Access, what: str) -> UsageError:
+def access_error(place: Place, have: Access, need: Access, what: str) -> UsageError:
     """The refusal that names the line to add."""
     return UsageError(
-        f"{what} needs `{need}` access to `{tenant}`, it is opened with `{have}`",
-        hint=f'add `access = "{need}"` under [tenants.{tenant}]',
+        f"{what} needs `{need}` access to `{place.name}`, it is opened with `{have}`",
+        hint=f'add `access = "{need}"` under [tenants.{place.table}]',
         code="not-enough-access",
     )
 
@@ -26,12 +26,12 @@ class Guard:
 
     inner: Transport
     access: Access
-    tenant: str
+    place: Place
 
     async def send(self, call: Call) -> Response:
         if not self._covers(call):
             need = max(call.operation.access, Access.STATE, key=lambda access: access.rank)
-            raise access_error(self.tenant, self.access, need, f"`{call.operation.name}`")
+            raise access_error(self.place, self.access, need, f"`{call.operation.name}`")
         return await self.inner.send(call)
 
     def _covers(self, call: Call) -> bool:

@@ -6,9 +6,10 @@ The bucket is own arithmetic on the injected clock: aiolimiter measures with the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from attrs import frozen
 
@@ -46,42 +47,91 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     return min(max(seconds, 0.0), LONGEST_PAUSE_S)
 
 
+class Turnstile(Protocol):
+    """Where calls wait for their turn."""
+
+    async def enter(self) -> None:
+        """Wait for a turn."""
+
+    def pause(self, seconds: float) -> None:
+        """Nobody enters for `seconds` from now."""
+
+
 class Gate:
     """A bucket of one minute's budget, filled evenly, first come first served.
 
     The quota is judged over five minutes: a full bucket and five minutes' filling are six budgets, which at the default
-    share of 0.8 is less than five minutes' quota.
+    share of 0.8 is less than five minutes' quota. Where it is judged otherwise, `burst` says what the bucket holds.
     """
 
-    def __init__(self, per_minute: float, clock: Clock) -> None:
-        self._capacity = max(per_minute, 1.0)
+    def __init__(self, per_minute: float, clock: Clock, *, burst: float | None = None) -> None:
+        self._capacity = max(per_minute if burst is None else burst, 1.0)
         self._per_second = per_minute / 60
         self._level = self._capacity
+        self._held = 0
         self._filled_at = clock.monotonic()
         self._closed_until = self._filled_at
         self._clock = clock
         self._line = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def enter(self) -> None:
         """Wait for a turn. Safe to cancel: a turn is taken only at the end."""
-        if not self._line.locked() and self._wait_s() <= 0:
-            self._level -= 1
+        line = self._queue()
+        if not line.locked() and self._wait_s(1) <= 0:
+            self._take()
             return
-        async with self._line:
-            while (wait_s := self._wait_s()) > 0:
+        async with line:
+            while (wait_s := self._wait_s(1)) > 0:
                 await self._clock.sleep(wait_s)
-            self._level -= 1
+            self._take()
+
+    async def hold(self, turns: int) -> int:
+        """Wait until so many turns are free and keep them out of the others' reach; how many they are.
+
+        They are less than `turns` only where the bucket does not hold as many, besides what others hold. Who holds some
+        gives each back with `use` or `let_go`.
+        """
+        async with self._queue():
+            # Not waiting for the others' turns: they may be waiting in this very line.
+            while (wait_s := self._wait_s(min(turns, self._most()))) > 0:
+                await self._clock.sleep(wait_s)
+            granted = min(turns, self._most())
+            self._held += granted
+            return granted
+
+    def use(self) -> None:
+        """Take a turn that is held."""
+        self._held -= 1
+        self._take()
+
+    def let_go(self, turns: int) -> None:
+        """Give back turns that are held."""
+        self._held -= turns
 
     def pause(self, seconds: float) -> None:
         """Nobody enters for `seconds` from now."""
         self._closed_until = max(self._closed_until, self._clock.monotonic() + seconds)
 
-    def _wait_s(self) -> float:
+    def _queue(self) -> asyncio.Lock:
+        """The line of those who wait. A gate may outlive an event loop: a command may run several."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._line = loop, asyncio.Lock()
+        return self._line
+
+    def _most(self) -> int:
+        return max(int(self._capacity) - self._held, 0)
+
+    def _take(self) -> None:
+        self._level -= 1
+
+    def _wait_s(self, turns: int) -> float:
         now = self._clock.monotonic()
         self._level = min(self._capacity, self._level + (now - self._filled_at) * self._per_second)
         self._filled_at = now
         # A turn that is a rounding error short is granted: sleeping for nothing would never end.
-        missing = 1 - self._level
+        missing = turns + self._held - self._level
         filling_s = missing / self._per_second if missing > 1e-9 else 0.0
         return max(self._closed_until - now, filling_s)
 
@@ -94,12 +144,16 @@ def gates(limits: Limits, clock: Clock) -> Mapping[int, Gate]:
 
 @frozen
 class Limiter:
-    """Sends a call when its tier's gate lets it, and closes the gate when the server says so."""
+    """Sends a call when its tier's gate lets it, and closes the gate when the server says so.
+
+    `pause_s`: how long, where a 429 does not say it.
+    """
 
     inner: Transport
-    gates: Mapping[int, Gate]
+    gates: Mapping[int, Turnstile]
     counts: RequestCounts
     clock: Clock
+    pause_s: Callable[[], float] = lambda: DEFAULT_PAUSE_S
 
     async def send(self, call: Call) -> Response:
         gate = self.gates[call.operation.tier]
@@ -109,7 +163,7 @@ class Limiter:
             asked_s = retry_after_s(response.headers, self.clock.now())
             if response.status == 429:
                 self.counts.throttled += 1
-                gate.pause(DEFAULT_PAUSE_S if asked_s is None else asked_s)
+                gate.pause(self.pause_s() if asked_s is None else asked_s)
             elif asked_s is not None:
                 gate.pause(asked_s)
         return response

@@ -11,6 +11,7 @@ from attrs import define, evolve, field, frozen
 
 from qlikmigrate.api.answer import examine
 from qlikmigrate.api.count import RequestCounts
+from qlikmigrate.api.endpoint import Place
 from qlikmigrate.api.error import ApiError, BrokenAnswerError, OutcomeUnknownError, UnreachableError
 from qlikmigrate.api.operation import Operation
 from qlikmigrate.api.operation import Retry as Rule
@@ -75,13 +76,15 @@ class _Trial:
 class Retry:
     """Tries again what may be tried again; turns what stays lost into the user's error.
 
-    `jitter`: a number from 0 to 1, fresh each time.
+    `gone`: whether the answer to a DELETE says that there is nothing to delete. `jitter`: a number from 0 to 1, fresh
+    each time.
     """
 
     inner: Transport
     counts: RequestCounts
     clock: Clock
-    tenant: str
+    place: Place
+    gone: Callable[[Response], bool] = lambda response: response.status == 404
     jitter: Callable[[], float] = field(default=random.random)
 
     async def send(self, call: Call) -> Response:
@@ -126,7 +129,7 @@ class Retry:
             if isinstance(examined, str):
                 raise _SetbackError(response=response, flaw=examined)
             return examined
-        if response.status == 404 and call.request.method == "DELETE" and trial.setbacks:
+        if call.request.method == "DELETE" and trial.setbacks and self.gone(response):
             # An earlier attempt may have deleted it; gone is what was asked for.
             return evolve(response, status=204, body=b"")
         return response
@@ -136,7 +139,7 @@ class Retry:
         unsent = setback.throttled or (lost is not None and not lost.sent)
         if operation.retry is not Rule.SAFE and not unsent:
             raise OutcomeUnknownError(
-                f"the answer to `{operation.name}` on `{self.tenant}` was lost: {_words(setback)}",
+                f"the answer to `{operation.name}` on `{self.place.name}` was lost: {_words(setback)}",
                 operation=operation.name,
                 status=_status(setback),
             )
@@ -151,17 +154,17 @@ class Retry:
         if lost.status is not None and 200 <= lost.status < 300:
             return self._broken(operation, lost.reason, lost.status)
         return UnreachableError(
-            f"`{operation.name}` on `{self.tenant}` got no answer: {lost.reason}",
+            f"`{operation.name}` on `{self.place.name}` got no answer: {lost.reason}",
             operation=operation.name,
-            hint=lost.hint or f"check `url` of `[tenants.{self.tenant}]`, the network and the proxy",
+            hint=lost.hint or f"check `url` of `[tenants.{self.place.table}]`, the network and the proxy",
         )
 
     def _broken(self, operation: Operation, what: str, status: int) -> ApiError:
         return BrokenAnswerError(
-            f"`{operation.name}` on `{self.tenant}` was answered with something else than Qlik's API does: {what}",
+            f"`{operation.name}` on `{self.place.name}` was answered with something else than Qlik's API does: {what}",
             operation=operation.name,
             status=status,
-            hint=f"is `url` of `[tenants.{self.tenant}]` a Qlik tenant?",
+            hint=f"is `url` of `[tenants.{self.place.table}]` {self.place.service}?",
         )
 
 

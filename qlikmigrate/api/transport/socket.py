@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from attrs import field, frozen
 
-from qlikmigrate.api.endpoint import Endpoint, is_loopback
+from qlikmigrate.api.endpoint import Place, is_loopback
 from qlikmigrate.api.transport.exchange import MAX_BODY_BYTES, Call, ExchangeError
 from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.message import Response
@@ -38,8 +38,10 @@ class SocketTransport:
     max_body_bytes: int = MAX_BODY_BYTES
 
     @classmethod
-    def open(cls, endpoint: Endpoint, turns: asyncio.Semaphore) -> SocketTransport:
+    def open(cls, endpoint: Place, turns: asyncio.Semaphore, *, spare: int = 0) -> SocketTransport:
         """A pool of as many connections as the endpoint's concurrency: a larger one is slower.
+
+        `spare`: further ones, for those who come with turns of their own.
 
         Raises:
             UsageError: `ca_file` or `proxy` cannot be used.
@@ -49,7 +51,7 @@ class SocketTransport:
             pool = httpx.AsyncHTTPTransport(
                 verify=_tls(endpoint),
                 http2=False,
-                limits=httpx.Limits(max_connections=size, max_keepalive_connections=size),
+                limits=httpx.Limits(max_connections=size + spare, max_keepalive_connections=size),
                 proxy=_proxy(endpoint),
             )
         except (ValueError, httpx.InvalidURL, ImportError):
@@ -118,7 +120,7 @@ class SocketTransport:
         return {"timeout": {"connect": connect_s, "read": step_s, "write": step_s, "pool": step_s}}
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+def _tls(endpoint: Place) -> ssl.SSLContext:
     try:
         if endpoint.ca_file is not None:
             return ssl.create_default_context(cafile=str(endpoint.ca_file))
@@ -129,7 +131,7 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext:
         raise UsageError(f"{named} holds no certificates that can be read") from None
 
 
-def _proxy(endpoint: Endpoint) -> httpx.Proxy | None:
+def _proxy(endpoint: Place) -> httpx.Proxy | None:
     if endpoint.proxy:
         return httpx.Proxy(endpoint.proxy)
     parts = urlsplit(endpoint.url)

@@ -1,0 +1,1 @@
+"""Qlik Application Automation for OEM, formerly Blendr.io."""

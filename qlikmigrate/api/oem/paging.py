@@ -1,0 +1,148 @@
+"""Reads an OEM list to its end, whichever of the two envelopes it comes in; a list that loses rows starts again.
+
+Pages are asked for by number on the configured host: of a link no more is used than its page number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import define, field, frozen
+
+from qlikmigrate.api.answer import Answer, rows_of
+from qlikmigrate.api.error import BrokenAnswerError, ListUnstableError
+
+_RESTARTS = 3
+
+# The answer of a page; the first is asked for without its number.
+Fetch = Callable[[int], Awaitable[Answer]]
+
+
+@frozen(kw_only=True)
+class _Sheet:
+    """One page. `ids`: of its rows, in order. `following`: the next page's number; None where this is the last.
+
+    `guess`: nobody said that there is a next page, it is only as full as a page can be.
+    """
+
+    rows: list[bytes]
+    ids: list[str | bytes]
+    following: int | None
+    guess: bool
+    total: int | None
+
+
+@define
+class _Pass:
+    """What one reading of the list has seen."""
+
+    pages: set[frozenset[str | bytes]] = field(factory=set)
+    ids: set[str | bytes] = field(factory=set)
+    total: int | None = None
+
+    def has(self, sheet: _Sheet) -> bool:
+        """Whether the page brings nothing: it is empty, or one of those before it."""
+        return not sheet.rows or frozenset(sheet.ids) in self.pages
+
+    def takes(self, sheet: _Sheet) -> bool:
+        """Whether the page goes with those before it: it does not repeat one, and the list has lost nothing since."""
+        shrunk = self.total is not None and sheet.total is not None and sheet.total < self.total
+        page = frozenset(sheet.ids)
+        if shrunk or page in self.pages or (not page and sheet.following is not None):
+            return False
+        self.total = sheet.total
+        self.pages.add(page)
+        self.ids |= page
+        return True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether as many came as the service says there are."""
+        return self.total is None or len(self.ids) >= self.total
+
+
+async def all_rows(fetch: Fetch, *, operation: str, tenant: str, page_rows: int) -> AsyncIterator[bytes]:
+    """The rows of every page, each as received. After a restart they come again, the later one replaces the earlier.
+
+    `page_rows`: what a full page holds; after one that is as long and says nothing of pages, the next is asked for. 0:
+    never.
+
+    Raises:
+        ListUnstableError: it lost rows, or repeated pages, each time it was read.
+    """
+    for _ in range(1 + _RESTARTS):
+        seen = _Pass()
+        page, guessed = 1, False
+        while True:
+            sheet = _sheet(await fetch(page), page, page_rows, operation, tenant)
+            if guessed and seen.has(sheet):
+                # The service knows no pages here, or there is none: what came before is all.
+                following = None
+            elif seen.takes(sheet):
+                for row in sheet.rows:
+                    yield row
+                following = sheet.following
+            else:
+                break
+            if following is None and seen.is_whole:
+                return
+            if following is None:
+                break
+            page, guessed = following, sheet.guess
+    raise ListUnstableError(
+        f"`{operation}` on `{tenant}` never came to its end: pages repeat or rows are missing, {1 + _RESTARTS} times",
+        operation=operation,
+        hint="try again when fewer changes are made there",
+    )
+
+
+def _sheet(answer: Answer, page: int, page_rows: int, operation: str, tenant: str) -> _Sheet:
+    value = answer.json()
+    values = value if isinstance(value, list) else value["data"]
+    try:
+        rows = rows_of(answer.raw)
+    except ValueError as error:
+        raise _broken(operation, tenant, f"a page that cannot be taken apart: {error}") from None
+    ids = [_id(one, row) for one, row in zip(values, rows, strict=True)]
+    full = page + 1 if len(rows) == page_rows > 0 else None
+    if isinstance(value, list):
+        return _Sheet(rows=rows, ids=ids, following=full, guess=True, total=None)
+    meta, links = (part if isinstance(part := value.get(name), dict) else None for name in ("meta", "links"))
+    total = _count(meta, "total")
+    last = _count(meta, "last_page")
+    if last is not None:
+        following = page + 1 if page < last else None
+    elif links is not None:
+        following = _page_of(links.get("next"), page, operation, tenant)
+    else:
+        return _Sheet(rows=rows, ids=ids, following=full, guess=True, total=total)
+    return _Sheet(rows=rows, ids=ids, following=following, guess=False, total=total)
+
+
+def _id(value: Any, row: bytes) -> str | bytes:
+    ident = value.get("guid") if isinstance(value, dict) else None
+    return ident if isinstance(ident, str) else row
+
+
+def _count(part: dict[str, Any] | None, name: str) -> int | None:
+    value = part.get(name) if part is not None else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _page_of(link: Any, page: int, operation: str, tenant: str) -> int | None:
+    """The number in a `links.next`, whose host may be another one. Source: "SaaS API overview"."""
+    if not isinstance(link, str) or not link:
+        return None
+    try:
+        number = int(parse_qs(urlsplit(link).query)["page"][0])
+    except (ValueError, KeyError):
+        raise _broken(operation, tenant, "a link to a next page that has no number") from None
+    if number <= page:
+        raise _broken(operation, tenant, "a link to a next page that leads back")
+    return number
+
+
+def _broken(operation: str, tenant: str, what: str) -> BrokenAnswerError:
+    return BrokenAnswerError(f"`{operation}` on `{tenant}` was answered with {what}", operation=operation)
