@@ -108,11 +108,11 @@ def _clone_one(
     from qlikmigrate.cli.archive import names_source_archive
     from qlikmigrate.cli.execution import run_folder
     from qlikmigrate.cli.restore import restore
-    from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
+    from qlikmigrate.cli.tenant import find_any_tenant, find_target, require_write, selectors_of
     from qlikmigrate.kernel.file import private_folder
 
-    here = None if names_source_archive(source) else find_tenant(session, source)
-    there = find_tenant(session, target)
+    here = None if names_source_archive(source) else find_any_tenant(session, source)
+    there = find_target(session, target)
     if not dry_run:
         require_write(there, "cloning into it")
     folder = run_folder(session, there, run_path, resume=resume)

@@ -21,7 +21,7 @@ from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.result import Result
     from qlikmigrate.importer.run_folder import RunFolder
@@ -44,7 +44,7 @@ def require_resume(resume: bool, folder: RunFolder) -> None:
         raise UsageError(f"a run was begun in {folder.path}", hint="--resume goes on with it; --run names another")
 
 
-def run_folder(session: Session, tenant: Tenant, run_path: str | None, *, resume: bool) -> RunFolder:
+def run_folder(session: Session, tenant: Tenant | OemTenant, run_path: str | None, *, resume: bool) -> RunFolder:
     """The folder of the run.
 
     Raises:
@@ -74,10 +74,26 @@ def _tell_how_to_go_on(error: QlikmigrateError, folder: RunFolder) -> None:
         error.hint = f"--run {folder.path} --resume goes on where it stopped"
 
 
+async def close_first(
+    session: Session, target: Tenant | OemTenant, folder: RunFolder, *, resume: bool, dry_run: bool
+) -> None:
+    """Before anything else, what a run that was cut short may have left on is switched off.
+
+    Raises:
+        FailedError: it could not be.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    if isinstance(target, OemTenant) and folder.started and resume and not dry_run:
+        from qlikmigrate.cli.oem_restore import close_left_open
+
+        await close_left_open(session, target, folder)
+
+
 async def carry_out(
     session: Session,
     plan: Plan,
-    target: Tenant,
+    target: Tenant | OemTenant,
     folder: RunFolder,
     *,
     archive: Snapshot | None = None,
@@ -96,6 +112,7 @@ async def carry_out(
     from qlikmigrate.cli.telling import tell_plan_problems, tell_planned
 
     session.report["archive"] = plan.archive.path
+    await close_first(session, target, folder, resume=resume, dry_run=dry_run)
     plan.check_lasting(folder.path if folder.started else Path("the plan"))
     tell_plan_problems(session, plan, known=saved)
     check_refused(plan)
@@ -126,26 +143,37 @@ async def carry_out(
     _report(session, plan, folder, result)
 
 
-async def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
+async def _check_fresh(session: Session, plan: Plan, target: Tenant | OemTenant) -> None:
     """A dry run ends as the real one would: a stale plan is refused here, too."""
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.restore import check_plan
 
+    if isinstance(target, OemTenant):
+        from qlikmigrate.cli.oem_restore import check_fresh
+
+        await check_fresh(session, plan, target)
+        return
     with open_snapshot(session, plan.archive.path) as archive:
         async with session.connect(target, Access.READ) as client:
             await check_plan(client, archive, plan, sink=session.output)
 
 
 async def _apply_locked(
-    session: Session, plan: Plan, target: Tenant, folder: RunFolder, archive: Snapshot | None
+    session: Session, plan: Plan, target: Tenant | OemTenant, folder: RunFolder, archive: Snapshot | None
 ) -> Result:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.request import read_secrets
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.restore import apply_plan
 
+    if isinstance(target, OemTenant):
+        from qlikmigrate.cli.oem_restore import apply_oem_locked
+
+        return await apply_oem_locked(session, plan, target, folder, archive)
     values = _values(session, plan)
     secrets = read_secrets(
         plan.options.connections, plan.options.secrets_file or None, session.environ, row=session.row
@@ -194,7 +222,7 @@ def _others(result: Result) -> str:
 
 def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> None:
     """Raises: PartialError or MismatchError when the run came to less than it should."""
-    from qlikmigrate.report.run import write_reports
+    from qlikmigrate.report.run import window_words, write_reports
 
     write_reports(folder, plan, result)
     for problem in result.problems:
@@ -207,6 +235,13 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
     if result.tasks:
         session.closing.append(f"left for people: {number(len(result.tasks), 'task')} in {folder.path / 'runbook.md'}")
     session.closing.append(f"report: {folder.path / 'report.md'}")
+    for alarm in result.alarms:
+        session.output.say(alarm, level="error")
+    if result.windows:
+        session.report["install_windows"] = {"count": len(result.windows), "longest_s": max(result.windows.values())}
+        session.closing.append(window_words(result.windows))
+    if result.fatal is not None:
+        raise result.fatal
     if result.failed:
         raise PartialError(
             f"{counts['failed']} of {number(counts['selected'], 'automation')} failed{_others(result)}",

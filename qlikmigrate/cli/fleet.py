@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ from qlikmigrate.kernel.error import (
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
     from qlikmigrate.config.target_table import TargetTable
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.importer.fleet import Ending, Fleet, Rules
     from qlikmigrate.importer.fleet_folder import Berth, Cloning, FleetFolder
     from qlikmigrate.kernel.row import Row
@@ -39,7 +40,7 @@ class _Ship:
 
     name: str
     row: Row
-    target: Tenant
+    target: Tenant | OemTenant
     flags: Mapping[str, Any]
 
 
@@ -112,24 +113,24 @@ def clone_many(
 
 def _ships(session: Session, table: TargetTable, flags: dict[str, Any], *, writing: bool) -> list[_Ship]:
     from qlikmigrate.cli.request import read_decisions, read_secrets, read_values
-    from qlikmigrate.cli.tenant import find_tenant, require_write
+    from qlikmigrate.cli.tenant import find_target, require_write
     from qlikmigrate.config.target_table import COLUMN
 
     decisions, _ = read_decisions(flags["mapping_path"], flags["ids_path"])
     words = Counter(row.cells[COLUMN] for row in table.rows)
     found: list[_Ship] = []
-    places: dict[tuple[str, str], Row] = {}
+    places: dict[tuple[str, ...], Row] = {}
     for row in table.rows:
         word = row.cells[COLUMN]
         try:
-            target = find_tenant(session, word, row=row)
+            target = find_target(session, word, row=row)
             if writing:
                 require_write(target, "cloning into it")
         except UsageError as error:
             error.message = f"{row.where}: {error.message}"
             error.args = (error.message,)
             raise
-        place = (target.endpoint.url.lower(), "")
+        place = _place(target)
         if place in places:
             raise UsageError(
                 f"{row.where} leads to the same target as {places[place].where}",
@@ -139,9 +140,28 @@ def _ships(session: Session, table: TargetTable, flags: dict[str, Any], *, writi
         places[place] = row
         read_values(decisions, flags["mapping_path"], session.environ, row=row)
         read_secrets(flags["connections"], flags["secrets_path"], session.environ, row=row)
-        name = word if words[word] == 1 else f"{word}@{urlsplit(target.endpoint.url).netloc}"
+        name = word if words[word] == 1 else _apart(word, target)
         found.append(_Ship(name=name, row=row, target=target, flags=_filled(row, flags)))
     return found
+
+
+def _place(target: Tenant | OemTenant) -> tuple[str, ...]:
+    """What no second row may lead to, as far as the files tell."""
+    from qlikmigrate.config.tenants import OemTenant
+
+    url = target.endpoint.url.lower()
+    if isinstance(target, OemTenant):
+        return (url, target.endpoint.credentials.app_id, target.account)
+    return (url,)
+
+
+def _apart(word: str, target: Tenant | OemTenant) -> str:
+    """The name of a target that shares its table of the tenants file with others."""
+    from qlikmigrate.config.tenants import OemTenant
+
+    if isinstance(target, OemTenant):
+        return f"{word}/{target.account}"
+    return f"{word}@{urlsplit(target.endpoint.url).netloc}"
 
 
 def _filled(row: Row, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +211,7 @@ def _snapshot(
 
     from qlikmigrate.cli.archive import lasting_name, names_source_archive, open_snapshot
     from qlikmigrate.cli.backup import take_backup
-    from qlikmigrate.cli.tenant import find_tenant, selectors_of
+    from qlikmigrate.cli.tenant import find_any_tenant, selectors_of
 
     with ExitStack() as stack:
         if folder.started:
@@ -208,7 +228,7 @@ def _snapshot(
         if dry_run:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qlikmigrate-"))) / path.name
         chosen = selectors_of(flags["include"], flags["exclude"])
-        tenant = find_tenant(session, source)
+        tenant = find_any_tenant(session, source)
         try:
             take_backup(session, tenant, path, force=True, chosen=chosen, with_calls=flags["with_calls"])
         except PartialError:
@@ -299,7 +319,25 @@ class _Voyage:
     async def run(self) -> None:
         from qlikmigrate.importer.fleet import sail
 
+        await self._close_first()
         await sail(self._fleet, self._bring, tell=self._tell)
+
+    async def _close_first(self) -> None:
+        """Whatever may have been left on anywhere is switched off before anything else is done.
+
+        What cannot be is told, and stops no other: its own target fails by it when its turn comes.
+        """
+        from qlikmigrate.cli.execution import close_first
+
+        async def close(name: str, ship: _Ship) -> None:
+            own = self._session.beside(name, ship.row)
+            folder = self._folder.run(self._places[name])
+            try:
+                await close_first(own, ship.target, folder, resume=True, dry_run=self._dry_run)
+            except QlikmigrateError as error:
+                own.output.say(f"error: {error.message}", level="error")
+
+        await asyncio.gather(*(close(name, ship) for name, ship in self._ships.items()))
 
     async def _bring(self, name: str) -> Ending:
         """One target: exactly what `clone` and `restore` do with one."""

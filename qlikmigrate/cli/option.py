@@ -176,6 +176,8 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
                 ),
                 click.option("--match-items", is_flag=True, help="Match apps and other items by type, name and space."),
                 click.option("--ledger", metavar="FILE", help="The ledger of this pair of tenants."),
+                click.option("--create-account", is_flag=True, help="OEM: make the account if there is none."),
+                click.option("--account-name", metavar="NAME", help="OEM: of a new account; else the source's name."),
             )
         ):
             function = option(function)

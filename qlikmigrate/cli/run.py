@@ -27,10 +27,10 @@ def open_run(session: Session, path: str) -> tuple[RunView, Tenant]:
     view = RunView.open(Path(path))
     session.report["run"] = path
     session.report["archive"] = view.plan.archive.path
-    return view, find_target(session, view)
+    return view, target_of_run(session, view)
 
 
-def find_target(session: Session, view: RunView) -> Tenant:
+def target_of_run(session: Session, view: RunView) -> Tenant:
     """The target of a run. Where the run is one of a clone to many, the tenants file takes the cells of its row again.
 
     Raises:

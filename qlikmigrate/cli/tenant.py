@@ -46,15 +46,15 @@ def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenan
     return tenant
 
 
-def find_oem_account(session: Session, name: str) -> OemTenant:
-    """The one OEM account of that name, for commands that know nothing else.
+def find_oem_account(session: Session, name: str, *, row: Row | None = None) -> OemTenant:
+    """The one OEM account of that name, for commands that know nothing else. `row`: as above.
 
     Raises:
         UsageError: it is a tenant of Qlik Cloud, or all accounts of a provider.
     """
     from qlikmigrate.config.tenants import OemTenant
 
-    tenant = find_any_tenant(session, name)
+    tenant = find_any_tenant(session, name, row=row)
     if not isinstance(tenant, OemTenant):
         raise UsageError(
             f"`{name}` is a tenant of Qlik Cloud: `{session.command}` is for OEM accounts",
@@ -67,6 +67,18 @@ def find_oem_account(session: Session, name: str) -> OemTenant:
             hint=f"write {name}/ACCOUNT, its externalid or guid",
         )
     return tenant
+
+
+def find_target(session: Session, name: str, *, row: Row | None = None) -> Tenant | OemTenant:
+    """What automations are brought into: a tenant of Qlik Cloud, or one OEM account. `row`: as above.
+
+    Raises:
+        UsageError: it is a provider with all its accounts.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    tenant = find_any_tenant(session, name, row=row)
+    return find_oem_account(session, name, row=row) if isinstance(tenant, OemTenant) else tenant
 
 
 def require_write(target: Tenant | OemTenant, what: str) -> None:
