@@ -51,7 +51,7 @@ def plan_command(
         if changes:
             made, shown = compute_preview(session, archive, archive_path, target, flags)
         else:
-            made, shown = compute_plan(session, archive, archive_path, target, flags), None
+            made, shown = session.run(lambda: plan_for(session, archive, archive_path, target, flags)), None
     session.report["archive"] = archive_path
     if out:
         write_plan(made, Path(out))
@@ -76,7 +76,7 @@ def _check_replaceable(out: str | None) -> None:
             raise UsageError(f"{out} exists and is no plan", hint="name another file") from None
 
 
-def compute_plan(
+async def plan_for(
     session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant | OemTenant, flags: dict[str, Any]
 ) -> Plan:
     """Make a plan with a client that cannot write."""
@@ -86,17 +86,13 @@ def compute_plan(
     from qlikmigrate.importer.prepare import make_plan
 
     if isinstance(target, OemTenant):
-        from qlikmigrate.cli.oem_restore import compute_oem_plan
+        from qlikmigrate.cli.oem_restore import oem_plan_for
 
-        return compute_oem_plan(session, archive, archive_path, target, flags)
+        return await oem_plan_for(session, archive, archive_path, target, flags)
     _check_cloud_flags(flags)
-    request = request_of(archive, archive_path, session.environ, flags)
-
-    async def work() -> Plan:
-        async with session.connect(target, Access.READ) as client:
-            return await make_plan(client, request, clock=session.clock, sink=session.output)
-
-    return session.run(work)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
+    async with session.connect(target, Access.READ) as client:
+        return await make_plan(client, request, clock=session.clock, sink=session.output)
 
 
 def compute_preview(
@@ -116,7 +112,7 @@ def compute_preview(
     if isinstance(target, OemTenant):
         raise UsageError("--changes is for tenants of Qlik Cloud", hint="leave it out for an OEM account")
     _check_cloud_flags(flags)
-    request = request_of(archive, archive_path, session.environ, flags)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
 
     async def work() -> tuple[Plan, Preview]:
         async with session.connect(target, Access.READ) as client:

@@ -66,20 +66,47 @@ def restore(
 ) -> None:
     """Plan and apply, or go on with the run that was begun."""
     from qlikmigrate.cli.archive import open_snapshot
-    from qlikmigrate.cli.execution import carry_out, close_first, run_folder
-    from qlikmigrate.cli.plan import compute_plan
+    from qlikmigrate.cli.execution import close_first, resumable, run_folder
     from qlikmigrate.cli.tenant import require_write
 
     if not dry_run:
         require_write(target, "restoring")
     folder = run_folder(session, target, run_path, resume=resume)
-    close_first(session, target, folder, resume=resume, dry_run=dry_run)
-    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+    with resumable(folder):
         if folder.started:
-            plan = _begun(folder, archive, target, resume=resume, flags=flags)
-        else:
-            plan = compute_plan(session, archive, archive_path, target, flags)
-    carry_out(session, plan, target, run_path=str(folder.path), resume=resume, dry_run=dry_run)
+            session.run(lambda: close_first(session, target, folder, resume=resume, dry_run=dry_run))
+        with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+            session.run(
+                lambda: bring(
+                    session, archive, archive_path, target, folder, resume=resume, dry_run=dry_run, flags=flags
+                )
+            )
+
+
+async def bring(
+    session: Session,
+    archive: Snapshot,
+    archive_path: str | Path,
+    target: Tenant | OemTenant,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    dry_run: bool,
+    flags: dict[str, Any],
+) -> None:
+    """One restore from its plan to its reports: what `restore` does once, and `clone` as often as it has targets.
+
+    Raises:
+        QlikmigrateError: as planning and carrying out do.
+    """
+    from qlikmigrate.cli.execution import carry_out
+    from qlikmigrate.cli.plan import plan_for
+
+    if folder.started:
+        plan = _begun(folder, archive, target, resume=resume, flags=flags)
+    else:
+        plan = await plan_for(session, archive, archive_path, target, flags)
+    await carry_out(session, plan, target, folder, archive=archive, resume=resume, dry_run=dry_run)
 
 
 def _begun(

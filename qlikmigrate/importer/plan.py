@@ -192,6 +192,7 @@ class PlanOptions:
     """What the plan was asked for.
 
     `drill`: each selected automation is made anew, whatever the target holds of it, and removed again at the end.
+    `from_table`: one of many targets, whose row of a table goes into values and secrets.
     `create_account`, `account_name`: of an OEM account that does not exist yet.
     """
 
@@ -206,6 +207,7 @@ class PlanOptions:
     same_tenant: SameTenant | None = None
     repoint_callers: bool = False
     drill: bool = False
+    from_table: bool = False
     allow: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
