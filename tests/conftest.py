@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
+from light import lightly_locked
 from stage import Stage, staged
 
 
@@ -44,6 +46,12 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def light_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed with a passphrase in this process costs next to nothing to seal and to open."""
+    monkeypatch.setattr(pyrage.passphrase, "encrypt", lightly_locked)
 
 
 @pytest.fixture
