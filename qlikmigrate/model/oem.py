@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from qlikmigrate.kernel.error import CorruptError, UsageError
+from qlikmigrate.model.document import Document
 from qlikmigrate.model.inventory import as_bool
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import Snapshot, parse
@@ -327,16 +328,19 @@ def read_holding(snapshot: Snapshot, account: str = "") -> OemHolding:
     """
     chosen = choose_account(accounts_in(snapshot), account)
     automations, connections = _members(snapshot, chosen)
+    rows = {kind: _rows(snapshot, kind) for kind in (Kind.CONNECTION, Kind.TEMPLATE)}
     blends = {ident: automation_of(_value(snapshot, Kind.AUTOMATION, ident)) for ident in automations}
     children = {child for one in blends.values() for child in one.children}
-    sources = {ident: connection_of(_value(snapshot, Kind.CONNECTION, ident)) for ident in connections}
+    # What has no answer of its own in the snapshot is known by its list row.
+    sources = {ident: connection_of(_value(snapshot, Kind.CONNECTION, ident, rows)) for ident in connections}
+    templates = sorted({*snapshot.ids(Kind.TEMPLATE), *rows[Kind.TEMPLATE]})
     return OemHolding(
         account=chosen,
         automations=blends,
         top=tuple(ident for ident in blends if ident not in children),
         connections=sources,
         connectors=_all(snapshot, Kind.CONNECTOR, connector_of),
-        templates=_all(snapshot, Kind.TEMPLATE, template_of),
+        templates={ident: template_of(_value(snapshot, Kind.TEMPLATE, ident, rows)) for ident in templates},
         schedules={
             ident: schedule_of(_value(snapshot, Kind.SCHEDULE, ident))
             for ident in snapshot.ids(Kind.SCHEDULE)
@@ -350,8 +354,18 @@ def _all(snapshot: Snapshot, kind: Kind, view: Callable[[Mapping[str, Any]], T])
     return {ident: view(_value(snapshot, kind, ident)) for ident in snapshot.ids(kind)}
 
 
-def _value(snapshot: Snapshot, kind: Kind, ident: str) -> Mapping[str, Any]:
-    value = parse(snapshot.detail(kind, ident).raw)
+Rows = Mapping[Kind, Mapping[str, Document]]
+
+
+def _rows(snapshot: Snapshot, kind: Kind) -> dict[str, Document]:
+    return {row.id: row for row in snapshot.rows(kind)}
+
+
+def _value(snapshot: Snapshot, kind: Kind, ident: str, rows: Rows | None = None) -> Mapping[str, Any]:
+    """An object's own document, or else its row."""
+    row = rows.get(kind, {}).get(ident) if rows else None
+    document = row if row is not None and ident not in snapshot.ids(kind) else snapshot.detail(kind, ident)
+    value = parse(document.raw)
     if not isinstance(value, Mapping):
         raise CorruptError(f"the {kind.value} {ident} is no object")
     return value
@@ -363,7 +377,10 @@ def _members(snapshot: Snapshot, account: Account) -> tuple[list[str], list[str]
         value = _value(snapshot, Kind.MEMBERSHIP, account.id)
     except KeyError:
         raise CorruptError(f"the archive does not say what the account `{account.label}` held") from None
-    held = {kind: set(snapshot.ids(kind)) for kind in (Kind.AUTOMATION, Kind.CONNECTION)}
+    held = {
+        Kind.AUTOMATION: set(snapshot.ids(Kind.AUTOMATION)),
+        Kind.CONNECTION: {*snapshot.ids(Kind.CONNECTION), *_rows(snapshot, Kind.CONNECTION)},
+    }
     named = ((Kind.AUTOMATION, value.get("automations")), (Kind.CONNECTION, value.get("connections")))
     automations, connections = (
         sorted(one for one in (ids if isinstance(ids, list) else ()) if one in held[kind]) for kind, ids in named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -19,7 +19,6 @@ from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.manifest import Counts, Manifest, Restorable
 from qlikmigrate.model.oem import SOURCE_KIND, OemAutomation
 from qlikmigrate.model.selection import Selectors
-from qlikmigrate.remap.input_value import CODE as SECRET_INPUT
 from qlikmigrate.remap.secret import CODE as SECRET_TEXT
 
 # Modes in which nothing but a schedule starts an automation are all others.
@@ -148,7 +147,7 @@ def _tell_secrets(record: Record[OemClient], findings: Findings) -> None:
     hint = "keep or encrypt the archive for those who may read them"
     if findings.secret_inputs:
         record.note(
-            SECRET_INPUT,
+            "secret-in-inputs",
             Severity.WARNING,
             f"values that look like secrets are stored in the inputs of {len(findings.secret_inputs)} automations",
             where=listed_ids(findings.secret_inputs),
@@ -162,8 +161,3 @@ def _tell_secrets(record: Record[OemClient], findings: Findings) -> None:
             where=listed_ids(findings.secret_workspaces),
             hint=f"`qlikmigrate scan` says where; {hint}",
         )
-
-
-def captured_ids(census: Census) -> Collection[str]:
-    """Ids, as the API spells them, of what is captured."""
-    return sorted(census.listed[key].id for key in census.captured)
