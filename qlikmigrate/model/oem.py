@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.kernel.error import CorruptError, UsageError
 from qlikmigrate.model.document import Document
@@ -90,7 +90,10 @@ class OemAutomation:
 
 @frozen(kw_only=True)
 class OemConnection:
-    """A datasource. `used_by`: automations that are hard-linked to it; loosely coupled ones are not known."""
+    """A datasource. `used_by`: automations that are hard-linked to it; loosely coupled ones are not known.
+
+    `states`: what it says of those, by id, which the automations' own answers need not show.
+    """
 
     id: str
     name: str
@@ -98,6 +101,7 @@ class OemConnection:
     connector_name: str = ""
     connected: bool | None = None
     used_by: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -224,14 +228,16 @@ def connection_of(value: Mapping[str, Any]) -> OemConnection:
     """The typed view of a datasource."""
     connector = value.get("connector")
     connector = connector if isinstance(connector, Mapping) else {}
-    linked = (_text(one, "guid") for one in _objects(value, "blends", "automations"))
+    linked = list(_objects(value, "blends", "automations"))
     return OemConnection(
         id=_text(value, "guid"),
         name=_text(value, "name"),
         connector_id=_text(connector, "guid"),
         connector_name=_text(connector, "name"),
         connected=as_bool(value.get("is_connected")),
-        used_by=tuple(dict.fromkeys(one for one in linked if one)),
+        used_by=tuple(dict.fromkeys(ident for one in linked if (ident := _text(one, "guid")))),
+        # Source: "Get datasource in account" shows `state` of the blends in it, "Get integration" does not.
+        states={_text(one, "guid"): state for one in linked if (state := _text(one, "state"))},
     )
 
 
@@ -333,6 +339,8 @@ def read_holding(snapshot: Snapshot, account: str = "") -> OemHolding:
     children = {child for one in blends.values() for child in one.children}
     # What has no answer of its own in the snapshot is known by its list row.
     sources = {ident: connection_of(_value(snapshot, Kind.CONNECTION, ident, rows)) for ident in connections}
+    states = {ident: state for one in sources.values() for ident, state in one.states.items()}
+    blends = {ident: one if one.state else evolve(one, state=states.get(ident, "")) for ident, one in blends.items()}
     templates = sorted({*snapshot.ids(Kind.TEMPLATE), *rows[Kind.TEMPLATE]})
     return OemHolding(
         account=chosen,
