@@ -20,6 +20,8 @@ DICTIONARY_MIN_DOCUMENTS = 20
 DICTIONARY_MAX_DOCUMENTS = 500
 SAMPLE_TOTAL_BYTES = 16 * 1024 * 1024
 SAMPLE_SEGMENT_BYTES = 32 * 1024
+MAX_CONTENT_BYTES = 512 * 1024 * 1024
+"""Nothing larger is ever put into one frame: what declares more was made to fill the memory."""
 
 # The spool is read once and thrown away: twice the size of level 1 or so, in half the time.
 _SPOOL_LEVEL = -5
@@ -134,6 +136,8 @@ def _content(decompressor: zstandard.ZstdDecompressor, frame: bytes, size_bytes:
     declared = declared_size(frame)
     if declared != size_bytes:
         raise FrameError(f"declares {declared} bytes instead of {size_bytes}")
+    if declared > MAX_CONTENT_BYTES:
+        raise FrameError(f"declares {declared} bytes, which is more than any frame may hold")
     try:
         content = decompressor.decompress(frame, read_across_frames=False, allow_extra_data=False)
     except zstandard.ZstdError as error:

@@ -17,7 +17,7 @@ import click
 
 from qlikmigrate import __version__
 from qlikmigrate.cli.ending import Failure, Invocation, speak_utf8
-from qlikmigrate.cli.guide import help_option, tell
+from qlikmigrate.cli.guide import Command, tell
 from qlikmigrate.kernel.error import QlikmigrateError
 
 # Command → module that holds it, in the order in which help shows them.
@@ -55,11 +55,8 @@ COMMANDS = {
 _QUOTED = re.compile(r"'([^']+)'")
 
 
-class _Group(click.Group):
+class _Group(Command, click.Group):
     """Loads the module of a command when it is asked for."""
-
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        return help_option(super().get_help_option(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -96,7 +93,7 @@ def _tell_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
 @click.group(
     cls=_Group,
     no_args_is_help=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"max_content_width": 110},
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show the version."

@@ -13,13 +13,6 @@ def tell(ctx: click.Context, text: str) -> None:
     click.echo(text, err=isinstance(invocation, Invocation) and invocation.as_json)
 
 
-def help_option(option: click.Option | None) -> click.Option | None:
-    """click's own `--help`, which knows nothing of `--json`, made to tell where it belongs."""
-    if option is not None:
-        option.callback = _show
-    return option
-
-
 def _show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         tell(ctx, ctx.get_help())
@@ -29,6 +22,13 @@ def _show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
 class Command(click.Command):
     """A command with that help."""
 
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The same wherever it stands: click would keep those of the first context that it was looked at in."""
+        return ["-h", "--help"]
+
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """Its `--help`."""
-        return help_option(super().get_help_option(ctx))
+        """click's own `--help`, which knows nothing of `--json`, made to tell where it belongs."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show
+        return option

@@ -78,8 +78,10 @@ def prune_command(
     confirm(session, f"Remove {counts['removed']} of {number(counts['listed'], 'snapshot')}?")
     with opened.lock(sink=session.output, watch=session.watch) as lock:
         done = prune(opened, lock, plan, margin=rest, sink=session.output)
+    counts = decision_counts(done.plan.decisions)
+    session.report["counts"] = {"snapshots": counts}
     kept = f"{counts['kept']} {'stays' if counts['kept'] == 1 else 'stay'}"
-    session.closing.append(f"removed {len(done.plan.removed)} of {number(counts['listed'], 'snapshot')}, {kept}")
+    session.closing.append(f"removed {counts['removed']} of {number(counts['listed'], 'snapshot')}, {kept}")
     if done.plan.removed:
         until = to_the_second(session.clock.now() + rest)
         session.closing.append(f"`prune {vault} --undelete ID` takes one back, at least until {until}")

@@ -64,6 +64,7 @@ def repair_command(session: Session, vault: str, dry_run: bool, recipients: tupl
         f"{len(done.heads)} heads made again" if done.heads else "",
         f"{len(done.packs)} damaged packs set aside" if done.packs else "",
         f"{done.saved} pieces saved" if done.saved else "",
+        f"{number(len(done.strangers), 'pack')} of no snapshot taken away" if done.strangers else "",
         f"{len(done.records)} damaged records of drills, checks or moves taken away" if done.records else "",
     ]
     session.closing.append("repaired: " + ", ".join(word for word in words if word))

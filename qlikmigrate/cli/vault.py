@@ -106,7 +106,16 @@ def open_or_make(session: Session, location: str, recipients: Sequence[str], *, 
         if not init:
             error.hint = "--init makes one"
             raise
-    return Vault.create(location, sealing=sealer_of(session, recipients), clock=session.clock)
+    sealer = sealer_of(session, recipients)
+    if sealer is not None and sealer.by_passphrase:
+        session.output.say(
+            "each pack of this vault will cost a second or more, at every backup and every opening: "
+            "an identity that is locked with the passphrase is opened once (see docs/encryption.md)",
+            level="warning",
+        )
+    vault = Vault.create(location, sealing=sealer, clock=session.clock)
+    give_keys(session, vault)
+    return vault
 
 
 def give_keys(session: Session, vault: Vault) -> None:

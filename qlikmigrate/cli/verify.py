@@ -46,7 +46,8 @@ def _verify_vault(session: Session, location: str, when: str, level: str | None,
     """Check the whole vault. `when`: the snapshot that was named, which must be there; empty: none was."""
     from qlikmigrate.cli.vault import open_vault
     from qlikmigrate.kernel.error import CorruptError
-    from qlikmigrate.vault.verification import Level, Share, try_to_file_check, verify_vault
+    from qlikmigrate.vault.check import try_to_file_check
+    from qlikmigrate.vault.verification import Level, Share, verify_vault
 
     vault = open_vault(session, location)
     if when:

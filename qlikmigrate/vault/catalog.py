@@ -41,6 +41,7 @@ class SnapshotInfo:
     taken_at: datetime
     complete: bool
     partial: bool
+    damaged: bool = False
     needs: tuple[str, ...] = ()
     packs: frozenset[int] = field(default=frozenset(), repr=False)
     packs_sha256: str = ""
@@ -93,6 +94,11 @@ class Catalog:
     def marked(self) -> frozenset[int]:
         """The packs that are about to go."""
         return frozenset(one.pack for one in self.marks)
+
+    @property
+    def heads(self) -> tuple[SnapshotInfo, ...]:
+        """All whole heads: those of live snapshots first, of these the newest first."""
+        return (*reversed(self.snapshots), *reversed(self.gone), *self.older)
 
     @property
     def told(self) -> frozenset[str]:
@@ -232,6 +238,7 @@ def parse_head(data: bytes, name: SnapshotName, vault_id: str) -> SnapshotInfo:
         taken_at=header.finished_at,
         complete=header.complete,
         partial=header.partial,
+        damaged=header.damaged,
         needs=header.needs,
         packs=read_ranges(header.packs),
         packs_sha256=header.packs_sha256,

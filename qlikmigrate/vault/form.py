@@ -27,6 +27,9 @@ VAULT_FORMAT = "qlikmigrate-vault"
 SNAPSHOT_FORMAT = "qlikmigrate-vault-snapshot"
 FORMAT_VERSION = "1.0"
 
+DAMAGE_CODES = ("lost-by-damage", "manifest-lost")
+"""Codes of the problems by which a snapshot says that damage to the vault has taken something of it."""
+
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
 SETTLED, BARE, SECRETS = "s", "b", "x"
@@ -77,7 +80,8 @@ def shown_of(head: Manifest) -> Shown:
 class Header:
     """The head of a snapshot, in clear. Times are UTC.
 
-    `tenant`: a tag that tells tenants of this vault apart and says nothing else. `needs`: ids of the snapshots that
+    `tenant`: a tag that tells tenants of this vault apart and says nothing else. `damaged`: incomplete because damage
+    to the vault took something of it. `needs`: ids of the snapshots that
     hold the last good version of what could not be read in this one. `packs`: sequence numbers, as ranges, of all that
     is needed to read it; `packs_sha256` stands for their names. `manifest`: where its manifest lies.
     """
@@ -91,11 +95,17 @@ class Header:
     finished_at: datetime
     complete: bool = True
     partial: bool = False
+    damaged: bool = False
     needs: tuple[str, ...] = ()
     packs: str
     packs_sha256: str
     manifest: str
     shown: Shown | None = None
+
+
+def is_damaged(head: Manifest) -> bool:
+    """Whether a snapshot is incomplete because damage to the vault took something of it."""
+    return not head.complete and any(one.code in DAMAGE_CODES for one in head.problems)
 
 
 def pack_digest(names: Sequence[str]) -> str:

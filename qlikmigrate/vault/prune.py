@@ -8,23 +8,25 @@ loses nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.vault.catalog import SnapshotInfo
+from qlikmigrate.vault.check import checks, file_check
 from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import MOVES, Mark, MovesName, Ref, Tombstone
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.repack import Repacked, refuse_immutable, repack
 from qlikmigrate.vault.retention import Candidate, Decision, Policy, decide
+from qlikmigrate.vault.rival import is_made_with, is_misled
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.vault import Vault
-from qlikmigrate.vault.verification import Level, checks, file_check, verify_packs
+from qlikmigrate.vault.verification import Level, verify_packs
 
 MARGIN = timedelta(days=7)
 """How long what was removed can be had back, and how long a writer may sleep without doing harm."""
@@ -34,6 +36,7 @@ MIN_MARGIN = timedelta(hours=1)
 _BELIEVED = timedelta(days=30)
 # Repacking costs a rewrite of everything: it must win back this part of it.
 _WASTE = 0.25
+_UNSEEN = "nobody was told that it goes"
 
 
 @frozen(kw_only=True)
@@ -41,9 +44,13 @@ class PrunePlan:
     """What a prune does, in this order. `removed`: get a tombstone; `erased`: had theirs long enough.
 
     `marked`, `unmarked`, `deleted`: packs. `freed_bytes`: by what is deleted; `wasted_bytes`: in packs that stay.
+    `policy`, `tenant`, `sound`: what was decided by, so that it can be decided once more under the lock.
     """
 
-    decisions: tuple[Decision, ...]
+    policy: Policy
+    tenant: str = ""
+    sound: frozenset[int] = field(default=frozenset(), repr=False)
+    decisions: tuple[Decision, ...] = ()
     removed: tuple[SnapshotInfo, ...] = ()
     erased: tuple[SnapshotInfo, ...] = ()
     replaced: tuple[SnapshotInfo, ...] = ()
@@ -88,13 +95,12 @@ def plan_prune(
     if tenant and not chosen:
         raise NotFoundError(f"no snapshot of tenant `{tenant}` in {vault.store.location}", code="no-snapshot")
     sound = _sound(vault, chosen, now, sink)
-    decisions = decide([_candidate(one, sound) for one in chosen], policy, now=now)
-    goes = {one.candidate.id for one in decisions if not one.keep}
-    return _plan(vault, decisions, goes, now, margin)
+    plan = _plan(PrunePlan(policy=policy, tenant=tenant, sound=sound), vault, now, margin)
+    return evolve(plan, wasted_bytes=_waste(vault, plan))
 
 
 def prune(vault: Vault, lock: Lock, plan: PrunePlan, *, margin: timedelta = MARGIN, sink: Sink = discard) -> Pruned:
-    """Do what was decided. What has come to the vault meanwhile stays.
+    """Do what was decided, as far as it would be decided again: a backup that came meanwhile stays, with what it needs.
 
     Raises:
         LockedError: the lock was lost; what was done is done, and the rest is for the next prune.
@@ -103,8 +109,7 @@ def prune(vault: Vault, lock: Lock, plan: PrunePlan, *, margin: timedelta = MARG
     vault.refresh()
     _refuse_damage(vault)
     now = vault.clock.now()
-    goes = {one.candidate.id for one in plan.decisions if not one.keep}
-    plan = _plan(vault, plan.decisions, goes, now, margin)
+    plan = _plan(plan, vault, now, margin, may_go={one.candidate.id for one in plan.decisions if not one.keep})
     store = vault.store
 
     def create(name: object) -> None:
@@ -178,14 +183,17 @@ def undelete(vault: Vault, lock: Lock, snapshot_id: str) -> SnapshotInfo:
     return found[0]
 
 
-def _candidate(info: SnapshotInfo, sound: frozenset[int]) -> Candidate:
+def _candidate(vault: Vault, info: SnapshotInfo, sound: frozenset[int]) -> Candidate:
+    # Packs of other names are others, whatever their own hashes say.
+    verified = info.packs <= sound and is_made_with(info, vault.shelf.names)
     return Candidate(
         id=info.id,
         tenant=info.tenant,
         taken_at=info.taken_at,
         complete=info.complete,
         partial=info.partial,
-        verified=info.packs <= sound,
+        verified=verified,
+        damaged=info.damaged,
         needs=info.needs,
     )
 
@@ -194,7 +202,7 @@ def _sound(vault: Vault, chosen: Sequence[SnapshotInfo], now: datetime, sink: Si
     """The packs whose hashes are right: found so in the last weeks, or now."""
     believed: set[int] = set()
     for record in checks(vault):
-        if record.at > now - _BELIEVED and record.level >= Level.HASH:
+        if abs(now - record.at) < _BELIEVED and record.level >= Level.HASH:
             believed |= record.packs
     needed = frozenset().union(*(one.packs for one in chosen))
     believed &= vault.shelf.packs.keys()
@@ -205,7 +213,16 @@ def _sound(vault: Vault, chosen: Sequence[SnapshotInfo], now: datetime, sink: Si
     return frozenset(believed) | found.sound
 
 
-def _plan(vault: Vault, decisions: Sequence[Decision], goes: set[str], now: datetime, margin: timedelta) -> PrunePlan:
+def _plan(
+    plan: PrunePlan, vault: Vault, now: datetime, margin: timedelta, *, may_go: Collection[str] | None = None
+) -> PrunePlan:
+    """The same plan for the vault as it is now. `may_go`: ids of what alone may be let go; None: all that is due."""
+    candidates = [_candidate(vault, one, plan.sound) for one in vault.snapshots(plan.tenant)]
+    decisions = tuple(
+        one if one.keep or may_go is None or one.candidate.id in may_go else evolve(one, keep=True, reasons=(_UNSEEN,))
+        for one in decide(candidates, plan.policy, now=now)
+    )
+    goes = {one.candidate.id for one in decisions if not one.keep}
     catalog = vault.catalog
     packs = vault.shelf.packs
     removed = tuple(one for one in catalog.snapshots if one.id in goes)
@@ -219,8 +236,9 @@ def _plan(vault: Vault, decisions: Sequence[Decision], goes: set[str], now: date
     due = {one.pack for one in catalog.marks if one.at <= now - margin}
     deleted = tuple(sorted((due & packs.keys()) - needed - rested))
     kept = packs.keys() - set(deleted)
-    return PrunePlan(
-        decisions=tuple(decisions),
+    return evolve(
+        plan,
+        decisions=decisions,
         removed=removed,
         erased=erased,
         # Heads that a newer one has replaced go with the packs that they alone speak of.
@@ -230,14 +248,17 @@ def _plan(vault: Vault, decisions: Sequence[Decision], goes: set[str], now: date
         deleted=deleted,
         moves=tuple(_old_moves(vault, now - margin)),
         freed_bytes=sum(packs[one][1] for one in deleted),
-        wasted_bytes=_waste(vault, live, needed),
         kept_bytes=sum(packs[one][1] for one in kept & needed),
     )
 
 
-def _waste(vault: Vault, live: Sequence[SnapshotInfo], needed: frozenset[int]) -> int:
+def _waste(vault: Vault, plan: PrunePlan) -> int:
     """Bytes in needed packs that no live snapshot needs; 0 where that cannot be told, or is not worth a look."""
-    if not vault.readable or not live:
+    gone = {one.id for one in plan.removed}
+    live = [one for one in vault.catalog.snapshots if one.id not in gone]
+    needed = frozenset[int]().union(*(one.packs for one in live))
+    names = vault.shelf.names
+    if not vault.readable or not live or any(is_misled(one, names) for one in live):
         return 0
     wanted: set[Ref] = set()
     shelf = vault.shelf
@@ -282,7 +303,8 @@ def _sweep(vault: Vault, lock: Lock, before: datetime) -> None:
             vault.store.delete(str(mark))
     for begun in vault.catalog.begun:
         # Nothing of it can be under way any more, and what it left has been marked.
-        if begun.at <= before and not any(one.pack in packs for one in vault.catalog.marks):
+        is_over = begun.at <= before and not any(one.pack in packs for one in vault.catalog.marks)
+        if is_over or begun.id in heads:
             lock.check()
             vault.store.delete(str(begun))
     vault.refresh()

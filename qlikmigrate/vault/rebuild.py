@@ -35,8 +35,6 @@ from qlikmigrate.vault.name import Ref
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.shelf import PieceError, Shelf
 
-MANIFEST_LOST = "manifest-lost"
-
 # No list has rows of these; they seldom change.
 _UNLISTED = (Kind.SETTINGS, Kind.TENANT)
 
@@ -141,7 +139,7 @@ class Rebuilder:
         captured = sum(kind is Kind.AUTOMATION for kind, _ in documents)
         same = may_be_complete and captured == shown.automations
         problem = Problem(
-            code=MANIFEST_LOST,
+            code="manifest-lost",
             severity=Severity.WARNING if same else Severity.ERROR,
             message="damage to the vault took the manifest: it was made again from what packs hold",
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from qlikmigrate.archive.codec import DICTIONARY_MAX_DOCUMENTS, THOROUGH_LEVEL, Codec, apply_delta, train
-from qlikmigrate.kernel.error import FailedError, UsageError, WrongKeyError
+from qlikmigrate.kernel.error import CorruptError, FailedError, UsageError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.vault.catalog import SnapshotInfo
@@ -20,6 +20,7 @@ from qlikmigrate.vault.lock import Lock
 from qlikmigrate.vault.name import Mark, MovesName, Ref, sha256
 from qlikmigrate.vault.pack import Piece, What
 from qlikmigrate.vault.press import Press, Pressed
+from qlikmigrate.vault.rival import is_misled
 from qlikmigrate.vault.shelf import MAX_CHAIN_BYTES, MAX_VERSIONS, PieceError, base_of
 from qlikmigrate.vault.store import ObjectExistsError
 from qlikmigrate.vault.stream import PackStream
@@ -58,14 +59,8 @@ def check_repackable(vault: Vault) -> None:
         UsageError: it is encrypted and nobody said for whom to encrypt, or the store keeps what is deleted.
     """
     refuse_immutable(vault)
-    if not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
-        )
-    if vault.encrypted and vault.sealing is None:
-        raise UsageError(
-            f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
-        )
+    vault.require_key()
+    vault.require_recipient()
 
 
 def refuse_immutable(vault: Vault) -> None:
@@ -103,6 +98,11 @@ class _Repack:
         vault = self.vault
         live = vault.catalog.snapshots
         shelf = vault.shelf
+        names = shelf.names
+        for info in live:
+            if is_misled(info, names):
+                told = f"snapshot {info.id} of {vault.store.location} was made with other packs than those there"
+                raise CorruptError(told, hint="`verify` tells what is damaged")
         old_packs = {one: size for one, (_, size) in shelf.packs.items() if one not in vault.catalog.marked}
         stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
         try:

@@ -1,7 +1,7 @@
 """A damaged vault brought back to a state in which everything it says is true, with all in it that is whole.
 
 What is whole in damaged packs is written anew, heads that are lost are made from manifests, a manifest that is lost
-from what its packs hold. A snapshot that lost something says so from then on. Nothing that could be read is deleted.
+from what its packs hold. A snapshot that lost something says so from then on. Nothing that a snapshot needs is deleted.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from attrs import define, evolve, field, frozen
 
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import WrongKeyError
-from qlikmigrate.kernel.event import Event, Problem, Severity, Sink, discard
+from qlikmigrate.kernel.event import Event, Sink, discard
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.manifest import Manifest, Note
+from qlikmigrate.model.manifest import Note
 from qlikmigrate.vault.catalog import SnapshotInfo
 from qlikmigrate.vault.description import repair_config
 from qlikmigrate.vault.form import (
+    DAMAGE_CODES,
     LastGood,
     Manifested,
     needs_of,
-    read_manifest,
     write_manifest,
 )
 from qlikmigrate.vault.lock import Lock
+from qlikmigrate.vault.loss import LOST, Losses
 from qlikmigrate.vault.name import Mark, Ref, SnapshotName, Tombstone
 from qlikmigrate.vault.pack import What
-from qlikmigrate.vault.rebuild import MANIFEST_LOST, Rebuilder, pieces_of
+from qlikmigrate.vault.rebuild import Rebuilder
+from qlikmigrate.vault.rival import is_misled, strangers
 from qlikmigrate.vault.salvage import Salvage
 from qlikmigrate.vault.sealing import Opening, Sealing
 from qlikmigrate.vault.shelf import PieceError
@@ -37,9 +39,8 @@ from qlikmigrate.vault.store import ImmutableError, ObjectExistsError, Store
 from qlikmigrate.vault.stream import PackStream
 from qlikmigrate.vault.vault import Vault
 from qlikmigrate.vault.verification import damaged_records, verify_packs
+from qlikmigrate.vault.whereabouts import Whereabouts
 
-_LOST = "lost by damage to the vault"
-_LOST_CODE = "lost-by-damage"
 _ALL_LOST = 1_000_000
 # What the tombstone of a snapshot says that was not let go, but lost.
 _BURIED = b"lost\n"
@@ -48,8 +49,9 @@ _BURIED = b"lost\n"
 @frozen(kw_only=True)
 class Repaired:
     """What was done. `snapshots`: ids of those that have a new head; `lost`: what could not be saved, as notes by
-    snapshot; `saved`: pieces that lie elsewhere now; `packs`: damaged ones, set aside; `records`: damaged ones, which
-    tell nothing any more and are gone."""
+    snapshot; `saved`: pieces that lie elsewhere now; `packs`: damaged ones, set aside; `strangers`: packs that no
+    snapshot was made with, under the numbers of others, which are gone; `records`: damaged ones, which tell nothing any
+    more and are gone."""
 
     heads: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()
@@ -57,12 +59,14 @@ class Repaired:
     saved: int = 0
     packs: tuple[int, ...] = ()
     broken: int = 0
+    strangers: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything had to be repaired."""
-        return bool(self.heads or self.snapshots or self.lost or self.packs or self.broken or self.records)
+        aside = self.packs or self.broken or self.strangers or self.records
+        return bool(self.heads or self.snapshots or self.lost or aside)
 
 
 def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
@@ -70,14 +74,11 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
 
     Raises:
         WrongKeyError: the vault is encrypted and cannot be read here.
+        UsageError: it is encrypted and nobody said for whom to encrypt.
         LockedError: the lock was lost; run it again.
     """
-    if not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted", hint="--identity names a key that opens it", code="no-key"
-        )
-    if vault.encrypted and vault.sealing is None:
-        raise WrongKeyError(f"the vault {vault.store.location} is encrypted", hint="--recipient says for whom")
+    vault.require_key()
+    vault.require_recipient()
     vault.refresh()
 
     def told(event: Event) -> None:
@@ -86,7 +87,7 @@ def repair(vault: Vault, lock: Lock, *, sink: Sink = discard) -> Repaired:
         sink(event)
 
     checked = verify_packs(vault, vault.shelf.packs.keys(), sink=told)
-    return _Repair(vault, lock, frozenset(vault.shelf.packs) - checked.sound).run()
+    return _Repair(vault, lock, frozenset(vault.shelf.packs) - checked.sound, sink).run()
 
 
 def open_for_repair(
@@ -127,13 +128,14 @@ class _Repair:
     vault: Vault
     lock: Lock
     damaged: frozenset[int]
+    sink: Sink
     bad: frozenset[int] = frozenset()
-    lost: dict[str, tuple[Note, ...]] = field(factory=dict)
+    losses: Losses = field(factory=Losses)
+    manifests: Whereabouts = field(init=False)
     rebuilder: Rebuilder = field(init=False)
     salvage: Salvage = field(init=False)
     # Tenant, kind and id → the last snapshot so far that holds the object.
     _holders: dict[tuple[str, Kind, str], str] = field(factory=dict)
-    _manifests: dict[str, list[Ref]] | None = None
 
     def run(self) -> Repaired:
         vault = self.vault
@@ -142,6 +144,7 @@ class _Repair:
         missing = frozenset[int]().union(*(one.packs for one in catalog.snapshots)) - vault.shelf.packs.keys()
         self._make_readable()
         self.bad = self.damaged | missing
+        self.manifests = Whereabouts(vault.shelf)
         self.rebuilder = Rebuilder(vault.shelf, vault.id, (*catalog.snapshots, *catalog.older))
         stream = PackStream(vault.store, vault.id, vault.next_sequence(), self.lock, vault.sealing)
         self.salvage = Salvage(vault.shelf, stream, self.bad)
@@ -167,14 +170,19 @@ class _Repair:
                 generation=one.case.generation,
             )
         aside, records = self._clear()
+        # Where a head is broken nobody knows what its snapshot was made with.
+        gone = () if catalog.broken else self._remove_strangers()
         vault.refresh()
+        if problem := self.losses.of_run_data():
+            self.sink(problem)
         return Repaired(
             heads=(*back, *(one.id for one in headless)),
             snapshots=tuple(one.found.id for one in made if one.case.info),
-            lost=self.lost,
+            lost=self.losses.notes,
             saved=self.salvage.saved,
             packs=aside,
             broken=len(catalog.broken),
+            strangers=gone,
             records=records,
         )
 
@@ -200,8 +208,12 @@ class _Repair:
             )
 
     def _live(self) -> Sequence[SnapshotInfo]:
-        """The snapshots to look at: none where all packs are whole, and none lost anything before."""
-        live = self.vault.catalog.snapshots
+        """The snapshots to look at: none where all packs are whole, and none lost anything before.
+
+        What lies in other packs than those that a snapshot was made with must not be taken for its own.
+        """
+        names = self.vault.shelf.names
+        live = [one for one in self.vault.catalog.snapshots if not is_misled(one, names)]
         return live if self.bad or any(self._fuller(one) for one in live) else ()
 
     def _mend(self, case: _Case) -> _Made | None:
@@ -215,7 +227,7 @@ class _Repair:
             return None
         self.rebuilder.remember(found, whole=found.head.complete or info is None or not info.complete)
         made = None
-        if info is None or fuller or info.packs & self.bad or self._relies_on_lost(found):
+        if info is None or fuller or info.packs & self.bad or self.losses.hit(found):
             needs = frozenset((fuller or info).needs if info else ())
             partial = info.partial if info else found.head.selection is not None
             found, made = self._saved(found, place, case, needs, partial=partial)
@@ -233,12 +245,12 @@ class _Repair:
 
     def _losses(self, info: SnapshotInfo) -> int:
         """How often a snapshot has lost something, as the manifest says that a head speaks of."""
-        found = self._read(info.manifest, info.id)
-        return sum(one.code in (_LOST_CODE, MANIFEST_LOST) for one in found.head.problems) if found else _ALL_LOST
+        found = self.manifests.read(info.manifest, info.id)
+        return sum(one.code in DAMAGE_CODES for one in found.head.problems) if found else _ALL_LOST
 
     def _bury(self, ident: str, pack: int) -> None:
         """Nothing of a snapshot is left: it gets a tombstone, so that nobody counts on it."""
-        self.lost[ident] = (Note(kind=Kind.TENANT, id="", reason=f"the whole snapshot is {_LOST}"),)
+        self.losses.whole(ident)
         self.lock.check()
         with contextlib.suppress(ObjectExistsError):
             self.vault.store.create(str(Tombstone(ident, pack, self.vault.clock.now())), _BURIED)
@@ -260,53 +272,27 @@ class _Repair:
 
     # Manifests
 
-    def _read(self, place: Ref, ident: str) -> Manifested | None:
-        """The manifest of a snapshot, if it is whole and lies there."""
-        with contextlib.suppress(ValueError):
-            found = read_manifest(self.vault.shelf.content(place))
-            return found if found.id == ident else None
-        return None
-
     def _found(self, case: _Case, fuller: SnapshotInfo | None) -> tuple[Manifested | None, Ref | None]:
         """A manifest and where it lies: where a head says, or a copy from another writing, or one made again."""
         info = case.info
         if info is None:
             assert case.manifest is not None
-            return self._read(case.manifest, case.id), case.manifest
+            return self.manifests.read(case.manifest, case.id), case.manifest
         places = [fuller.manifest] if fuller else []
-        places += [info.manifest, *reversed(self._places().get(info.id, ()) if info.packs & self.bad else ())]
+        places += [info.manifest, *reversed(self.manifests.places.get(info.id, ()) if info.packs & self.bad else ())]
         for place in places:
-            found = self._read(place, info.id)
+            found = self.manifests.read(place, info.id)
             if found is not None:
                 return found, place
         heads = [one for one in (info, *self.vault.catalog.older) if one.id == info.id]
         return self.rebuilder.rebuild(min(heads, key=lambda one: one.name.generation)), None
-
-    def _places(self) -> dict[str, list[Ref]]:
-        """Snapshot → where manifests of it lie."""
-        if self._manifests is None:
-            self._manifests = {}
-            shelf = self.vault.shelf
-            for sequence in sorted(shelf.packs):
-                for number, piece in enumerate(pieces_of(shelf, sequence)):
-                    if piece.what is What.MANIFEST:
-                        ref = Ref(sequence, number)
-                        self._manifests.setdefault(piece.id or self._owner(ref), []).append(ref)
-        return self._manifests
-
-    def _owner(self, ref: Ref) -> str:
-        """Whose manifest a piece is that no index speaks of."""
-        try:
-            return read_manifest(self.vault.shelf.content(ref)).id
-        except ValueError:
-            return ""
 
     def _headless(self) -> Iterator[_Case]:
         """Manifests of snapshots that have no whole head, and were not removed."""
         catalog = self.vault.catalog
         broken = {one.id: one for one in catalog.broken}
         told = catalog.told
-        for ident, places in self._places().items():
+        for ident, places in self.manifests.places.items():
             if not ident or ident in told:
                 continue
             if ident not in broken and all(one.pack in catalog.marked for one in places):
@@ -315,7 +301,7 @@ class _Repair:
             # Not the first writing: what lies around it may be others'.
             generation = max((name.generation for name in names if name), default=0) + 1
             for place in reversed(places):
-                found = self._read(place, ident)
+                found = self.manifests.read(place, ident)
                 if found is not None:
                     yield _Case(at=found.capture.finished_at, id=ident, manifest=place, generation=generation)
                     break
@@ -334,21 +320,26 @@ class _Repair:
         for doc in found.documents:
             ref = place(doc.ref)
             if ref is None:
-                notes.append(Note(kind=doc.kind, id=doc.id, reason=_LOST))
+                notes.append(Note(kind=doc.kind, id=doc.id, reason=LOST))
                 continue
             run = place(doc.run[0]) if doc.run else None
+            if doc.run and not run:
+                self.losses.run_data(found.id, doc.kind, doc.id)
             documents.append(evolve(doc, ref=ref, run=(run, doc.run[1]) if run and doc.run else None))
         rows = []
         for line in found.rows:
             ref = place(line.ref)
             if ref is None:
-                notes.append(Note(kind=line.kind, id=line.first, reason=f"list rows from this one on: {_LOST}"))
+                notes.append(Note(kind=line.kind, id=line.first, reason=f"list rows from this one on: {LOST}"))
                 continue
-            rows.append(evolve(line, ref=ref, run=place(line.run) if line.run else None))
+            run = place(line.run) if line.run else None
+            if line.run and not run:
+                self.losses.run_data(found.id, line.kind, line.first)
+            rows.append(evolve(line, ref=ref, run=run))
         head = found.head
         if notes:
-            self.lost[found.id] = tuple(notes)
-            head = _less(head, notes, sum(one.kind is Kind.AUTOMATION for one in documents))
+            captured = sum(one.kind is Kind.AUTOMATION for one in documents)
+            head = self.losses.add(found.id, head, notes, captured=captured)
         last_good = self._last_good(found, notes)
         made = evolve(
             found,
@@ -372,23 +363,15 @@ class _Repair:
     def _last_good(self, found: Manifested, notes: Sequence[Note]) -> tuple[LastGood, ...]:
         """Where the last good version is of what could not be read, and of what is lost now."""
         # An object has several lines where nobody could tell which of some snapshots holds it.
-        lines = [one for one in found.last_good if not self._has_lost(one)]
+        lines = [one for one in found.last_good if not self.losses.has(one)]
         told = {(one.kind, one.id) for one in lines}
         wanted = {(one.kind, one.id) for one in found.last_good} - told
-        wanted |= {(note.kind, note.id) for note in notes if note.reason == _LOST}
+        wanted |= {(note.kind, note.id) for note in notes if note.reason == LOST}
         for kind, ident in wanted:
             holder = self._holders.get((found.tenant, kind, ident.lower()))
             if holder is not None:
                 lines.append(LastGood(kind=kind, id=ident, snapshot=holder))
         return tuple(sorted(lines, key=lambda one: (one.kind, one.id, one.snapshot)))
-
-    def _relies_on_lost(self, found: Manifested) -> bool:
-        return any(map(self._has_lost, found.last_good))
-
-    def _has_lost(self, line: LastGood) -> bool:
-        """Whether the snapshot that held a last good version has lost it just now."""
-        notes = self.lost.get(line.snapshot, ())
-        return any(one.kind is Kind.TENANT or (one.kind, one.id) == (line.kind, line.id) for one in notes)
 
     # The end
 
@@ -411,20 +394,14 @@ class _Repair:
                 vault.store.create(str(Mark(sequence, vault.clock.now())), b"")
         return tuple(aside), tuple(records)
 
-
-def _less(head: Manifest, notes: list[Note], captured: int) -> Manifest:
-    """A head that says what its snapshot has lost."""
-    counts = dict(head.counts)
-    lost = tuple(one for one in notes if one.kind is Kind.AUTOMATION and one.reason == _LOST)
-    if "automations" in counts:
-        old = counts["automations"]
-        counts["automations"] = evolve(old, captured=captured, missing=old.missing + len(lost))
-    problem = Problem(
-        code=_LOST_CODE,
-        severity=Severity.ERROR,
-        message=f"damage to the vault took {len(notes)} of its objects",
-        where=", ".join(one.id for one in notes[:50]),
-    )
-    return evolve(
-        head, complete=False, counts=counts, missing=(*head.missing, *lost), problems=(*head.problems, problem)
-    )
+    def _remove_strangers(self) -> tuple[str, ...]:
+        """Packs go that bear the numbers of others, where every snapshot that needs the number was made with those."""
+        vault = self.vault
+        vault.refresh()
+        gone = []
+        for one in strangers(vault.catalog.heads, vault.shelf.names, vault.shelf.rivals):
+            self.lock.check()
+            with contextlib.suppress(ImmutableError):
+                vault.store.delete(str(one))
+                gone.append(str(one))
+        return tuple(gone)

@@ -77,7 +77,8 @@ class Period:
 class Candidate:
     """What the rules know of one snapshot; `id` is that of no other.
 
-    `partial`: it was taken of a selection. `verified`: its hashes were found right. `needs`: ids of the snapshots that
+    `partial`: it was taken of a selection. `verified`: its hashes were found right. `damaged`: it is incomplete because
+    damage to the vault took something of it. `needs`: ids of the snapshots that
     hold the last good version of what was unreadable in this one. `readable`: its header is, so that all this is known.
     """
 
@@ -87,6 +88,7 @@ class Candidate:
     complete: bool
     partial: bool
     verified: bool
+    damaged: bool = False
     needs: tuple[str, ...] = ()
     readable: bool = True
 
@@ -95,11 +97,16 @@ class Candidate:
         """What keeps it from counting, in words."""
         told = (
             (not self.readable, "unreadable header"),
-            (not self.complete, "incomplete"),
+            (not self.complete, "damaged" if self.damaged else "incomplete"),
             (self.partial, "partial"),
             (not self.verified, "not verified"),
         )
         return tuple(word for flawed, word in told if flawed)
+
+    @property
+    def was_good(self) -> bool:
+        """Whether only damage to the vault keeps it from counting."""
+        return self.readable and not self.partial and (self.damaged or (self.complete and not self.verified))
 
     @property
     def counts(self) -> bool:
@@ -181,8 +188,9 @@ def decide(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) ->
     A rule keeps the newest snapshot that counts of each of its newest buckets (hours, days …), and knows nothing of the
     other rules: one snapshot may serve several of them. `within` is measured from the newest snapshot that counts, not
     from `now`, so that it removes nothing while no good backup comes in. What does not count goes only when one that
-    counts is newer, which always stays. Later than `now` means a clock is wrong: such a snapshot stays and does not
-    count until then. What a snapshot that stays by this needs, stays with it.
+    counts is newer, which always stays; and what damage alone keeps from counting, only when no rule would keep it.
+    Later than `now` means a clock is wrong: such a snapshot stays and does not count until then. What a snapshot that
+    stays by this needs, stays with it.
 
     Raises:
         ValueError: two candidates have one id, or `now` has no zone.
@@ -207,6 +215,9 @@ def _of_tenant(ones: Sequence[Candidate], policy: Policy, now: datetime) -> Iter
     newest = counting[0] if counting else None
     since = policy.within.before(newest.taken_at, policy.zone) if newest and policy.within else None
     reasons = _reasons(counting, policy, since)
+    # Beside those that are good, so that damage to one thing does not cost the history of all others.
+    due = [one for one in reversed(ones) if (one.counts or one.was_good) and one.taken_at <= now]
+    unhurt = _reasons(due, policy, since)
     for one in ones:
         if one.readable and one.taken_at > now:
             yield Decision(candidate=one, keep=True, reasons=("taken in the future: a clock is wrong",))
@@ -215,6 +226,8 @@ def _of_tenant(ones: Sequence[Candidate], policy: Policy, now: datetime) -> Iter
             yield Decision(candidate=one, keep=bool(kept_by), reasons=kept_by or ("no rule keeps it",))
         else:
             keep, reason = _fate_of_flawed(one, newest, since, policy)
+            if not keep and one.was_good and one.id in unhurt:
+                keep, reason = True, f"whole it would be {'; '.join(unhurt[one.id])}"
             told = f"does not count: {', '.join(one.flaws)}; {reason}"
             yield Decision(candidate=one, keep=keep, reasons=(told,))
 

@@ -6,11 +6,12 @@ import contextlib
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from qlikmigrate.archive.codec import Codec, apply_delta
 from qlikmigrate.kernel.error import CorruptError, WrongKeyError
+from qlikmigrate.vault.block import Blocks
 from qlikmigrate.vault.name import PACKS, PackName, Ref, sha256
 from qlikmigrate.vault.pack import OpenPack, Piece, What, check_content, scan
 from qlikmigrate.vault.sealing import Opening
@@ -24,6 +25,9 @@ eight add up to 21 at most."""
 MAX_CHAIN_BYTES = 4 * 1024 * 1024
 """And how many bytes of them, about, so that a large document is read in milliseconds, too."""
 _STEP = 8
+
+Choice = Callable[[Mapping[int, Sequence[PackName]]], Mapping[int, PackName]]
+"""All packs by number → which one is meant, for numbers that several have."""
 
 _KEPT_BYTES = 4 * 1024 * 1024
 _KEPT_PACK_BYTES = 64 * 1024 * 1024
@@ -50,10 +54,15 @@ class PieceError(ValueError):
 
 
 class Shelf:
-    """The packs of one vault, opened when they are needed. Threads may read at the same time, one after the other."""
+    """The packs of one vault, opened when they are needed. Threads may read at the same time, one after the other.
 
-    def __init__(self, store: Store, vault_id: str, opening: Opening | None) -> None:
+    `choose` is asked where packs have one number. `rivals`: number → those that are passed over.
+    """
+
+    def __init__(self, store: Store, vault_id: str, opening: Opening | None, choose: Choice = lambda _: {}) -> None:
         self._store = store
+        self._choose = choose
+        self.rivals: dict[int, tuple[PackName, ...]] = {}
         self._vault_id = vault_id
         self._opening = opening
         self._lock = threading.RLock()
@@ -62,16 +71,24 @@ class Shelf:
         self._contents: _Kept[Ref] = _Kept(_KEPT_BYTES)
         self._plain: _Kept[int] = _Kept(_KEPT_PACK_BYTES)
         self._codecs: dict[Ref | None, Codec] = {}
+        # Packs of an encrypted vault are read as a whole anyhow.
+        self._blocks = Blocks(store) if store.reads_at_once > 1 and opening is None else None
         self.refresh()
 
     def refresh(self) -> None:
         """Look again which packs there are."""
         with self._lock:
-            found: dict[int, tuple[PackName, int]] = {}
+            every: dict[int, dict[PackName, int]] = {}
             for entry in self._store.entries(PACKS):
                 name = PackName.parse(entry.name)
                 if name is not None:
-                    found[name.sequence] = (name, entry.size_bytes)
+                    every.setdefault(name.sequence, {})[name] = entry.size_bytes
+            found = {sequence: next(iter(ones.items())) for sequence, ones in every.items()}
+            rivals = {sequence for sequence, ones in every.items() if len(ones) > 1}
+            if rivals:
+                chosen = self._choose({sequence: tuple(ones) for sequence, ones in every.items()})
+                found |= {sequence: (name, every[sequence][name]) for sequence, name in chosen.items()}
+            self.rivals = {one: tuple(name for name in every[one] if name != found[one][0]) for one in rivals}
             for sequence in [one for one, name in self._names.items() if found.get(one) != name]:
                 self._open.pop(sequence, None)
             self._names = found
@@ -80,6 +97,17 @@ class Shelf:
     def packs(self) -> Mapping[int, tuple[PackName, int]]:
         """Sequence number → name and stored size."""
         return self._names
+
+    @property
+    def names(self) -> dict[int, PackName]:
+        """Sequence number → name."""
+        return {sequence: name for sequence, (name, _) in self._names.items()}
+
+    def fetch(self, packs: Iterable[int]) -> None:
+        """Packs that are about to be read; where each read takes its time, they are asked for all at once."""
+        if self._blocks is not None:
+            names = [self._names[one] for one in packs if one in self._names and one not in self._open]
+            self._blocks.fetch((str(name), size) for name, size in names)
 
     def stored(self, sequence: int) -> bytes:
         """The stored bytes of a pack, checked against its name.
@@ -313,7 +341,9 @@ class Shelf:
             try:
                 what = f"pack {sequence:08x} of {self._store.location}"
                 found = self._opening.open(self.stored(sequence), what=what)
-            except CorruptError:
+            except CorruptError as error:
+                if error.code == "too-much-work":
+                    raise  # what is stored is whole
                 raise PieceError(sequence, "the encryption does not hold") from None
             self._plain.put(sequence, found)
         return found
@@ -326,6 +356,8 @@ class Shelf:
 
     def _read(self, name: str, sequence: int, offset: int, length: int | None) -> bytes:
         try:
+            if self._blocks is not None and length is not None:
+                return self._blocks.read(name, offset, length)
             return self._store.read(name, offset, length)
         except ObjectMissingError:
             raise PieceError(sequence, "it is missing") from None

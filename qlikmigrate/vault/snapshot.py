@@ -35,6 +35,7 @@ class VaultSnapshot:
     def __init__(self, info: SnapshotInfo, shelf: Shelf) -> None:
         self.info = info
         self.shelf = shelf
+        shelf.fetch(info.packs)
         self.manifested = self._read_manifest()
         self._lines = {(line.kind, line.id): line for line in self.manifested.documents}
         self._runs: OrderedDict[Ref, tuple[RunEntry, ...]] = OrderedDict()

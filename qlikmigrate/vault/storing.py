@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -88,6 +88,7 @@ class Storing:
 
     def run(self) -> SnapshotInfo:
         """Store everything; the snapshot as it is listed from now on."""
+        self._forget_begun({info.id for info in self._vault.catalog.snapshots})
         begun = str(Begun(self._id, self._vault.clock.now()))
         self._vault.store.create(begun, b"")
         slots = self._spool.slots
@@ -131,6 +132,14 @@ class Storing:
             told = f"{error.message}; the next backup of this vault may have to read and store everything again"
             self._writer.sink(Log(message=told, level="warning"))
         return info
+
+    def _forget_begun(self, stored: Collection[str]) -> None:
+        """A writer that was killed right after its head left a mark that would hide the loss of that head."""
+        # Where nothing can be deleted they all stay, and one try tells.
+        with contextlib.suppress(QlikmigrateError):
+            for one in self._vault.catalog.begun:
+                if one.id in stored:
+                    self._vault.store.delete(str(one))
 
     # Pieces
 

@@ -22,6 +22,7 @@ from qlikmigrate.vault.form import (
     Header,
     Manifested,
     Shown,
+    is_damaged,
     pack_digest,
     read_moves,
     shown_of,
@@ -39,8 +40,9 @@ from qlikmigrate.vault.name import (
     sha256,
     write_ranges,
 )
+from qlikmigrate.vault.rival import is_made_with, settle
 from qlikmigrate.vault.sealing import Opening, Sealing
-from qlikmigrate.vault.shelf import Shelf
+from qlikmigrate.vault.shelf import Choice, Shelf
 from qlikmigrate.vault.snapshot import VaultSnapshot
 from qlikmigrate.vault.store import ObjectExistsError, Store, open_store, read_all
 from qlikmigrate.vault.writer import VaultWriter
@@ -126,6 +128,32 @@ class Vault:
         """Whether what its packs hold can be read here."""
         return not self.encrypted or self.opening is not None
 
+    def require_key(self, *, hint: str = "") -> None:
+        """Refuse what nobody can do without a look into packs. `hint`: what is said beside the flag that is missing.
+
+        Raises:
+            WrongKeyError: the vault is encrypted and no identity is given.
+        """
+        if not self.readable:
+            raise WrongKeyError(
+                f"the vault {self.store.location} is encrypted",
+                hint="--identity names a key that opens it" + hint,
+                code="no-key",
+            )
+
+    def require_recipient(self, *, hint: str = "") -> None:
+        """Refuse to write where nobody said for whom to encrypt. `hint`: as for `require_key`.
+
+        Raises:
+            UsageError: the vault is encrypted and nobody did.
+        """
+        if self.encrypted and self.sealing is None:
+            raise UsageError(
+                f"the vault {self.store.location} is encrypted",
+                hint=f"--recipient says for whom{hint}",
+                code="no-recipient",
+            )
+
     def refresh(self) -> None:
         """Look again what there is."""
         self.__dict__.pop("catalog", None)
@@ -140,7 +168,10 @@ class Vault:
     @cached_property
     def shelf(self) -> Shelf:
         """The packs."""
-        return Shelf(self.store, self.id, self.opening if self.encrypted else None)
+        return self._shelf(lambda found: settle(self.catalog.heads, found))
+
+    def _shelf(self, choose: Choice) -> Shelf:
+        return Shelf(self.store, self.id, self.opening if self.encrypted else None, choose)
 
     def snapshots(self, tenant: str = "") -> list[SnapshotInfo]:
         """Live snapshots, oldest first. `tenant`: tag or id; where the vault can be read also name or host."""
@@ -182,13 +213,11 @@ class Vault:
             WrongKeyError: the vault is encrypted and no identity is given, or not the right one.
             CorruptError: it is damaged.
         """
-        if not self.readable:
-            raise WrongKeyError(
-                f"the vault {self.store.location} is encrypted",
-                hint="--identity names a key that opens it",
-                code="no-key",
-            )
-        return VaultSnapshot(info, self.shelf)
+        self.require_key()
+        shelf = self.shelf
+        if shelf.rivals and not is_made_with(info, shelf.names):
+            shelf = self._shelf(lambda found: settle([info, *self.catalog.heads], found))
+        return VaultSnapshot(info, shelf)
 
     def writer(
         self, *, spool_folder: Path | None = None, sink: Sink = discard, watch: Callable[[], None] = lambda: None
@@ -198,10 +227,7 @@ class Vault:
         Raises:
             UsageError: the vault is encrypted and nobody said for whom to encrypt.
         """
-        if self.encrypted and self.sealing is None:
-            raise UsageError(
-                f"the vault {self.store.location} is encrypted", hint="--recipient says for whom", code="no-recipient"
-            )
+        self.require_recipient()
         return VaultWriter(self, spool_folder=spool_folder, sink=sink, watch=watch)
 
     def lock(
@@ -224,7 +250,8 @@ class Vault:
 
     def knowledge(self, tenant: str) -> Knowledge:
         """What earlier snapshots of a tenant (its tag) know. Damage to them is no error: then less is known."""
-        packs = self.shelf.packs.keys() - self.catalog.marked
+        # Nothing builds on a number that means two packs.
+        packs = self.shelf.packs.keys() - self.catalog.marked - self.shelf.rivals.keys()
         if self.encrypted:
             stored = {seq: name.sha256 for seq, (name, _) in self.shelf.packs.items()}
             return Table.of(self.id, tenant).read(stored).moved(self.moves()).only(packs)
@@ -282,6 +309,7 @@ class Vault:
             finished_at=found.capture.finished_at,
             complete=found.head.complete,
             partial=partial,
+            damaged=is_damaged(found.head),
             needs=tuple(sorted(set(needs))),
             packs=write_ranges(packs),
             packs_sha256=pack_digest([str(self.shelf.packs[one][0]) for one in packs]),
@@ -300,12 +328,7 @@ class Vault:
         Raises:
             UsageError: the vault is encrypted and nobody said for whom.
         """
-        if self.encrypted and self.sealing is None:
-            raise UsageError(
-                f"the vault {self.store.location} is encrypted",
-                hint="--recipient says for whom evidence is filed",
-                code="no-recipient",
-            )
+        self.require_recipient(hint=" evidence is filed")
 
     def file_drill(self, snapshot_id: str, evidence: bytes, at: datetime) -> str:
         """Keep the evidence of a drill; its name. In an encrypted vault it is encrypted.

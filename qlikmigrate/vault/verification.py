@@ -10,15 +10,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 
-import orjson
 from attrs import define, field, frozen
 
-from qlikmigrate.kernel.error import CorruptError, QlikmigrateError, WrongKeyError
+from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.kernel.event import Progress, Sink, discard
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import parse
 from qlikmigrate.vault.catalog import SnapshotInfo
-from qlikmigrate.vault.form import RowsLine, pack_digest
+from qlikmigrate.vault.form import RowsLine
 from qlikmigrate.vault.name import (
     CHECKS,
     DRILLS,
@@ -31,17 +30,14 @@ from qlikmigrate.vault.name import (
     PackName,
     Ref,
     SnapshotName,
-    read_ranges,
     sha256,
-    write_ranges,
 )
 from qlikmigrate.vault.pack import What
+from qlikmigrate.vault.rival import is_made_with
 from qlikmigrate.vault.shelf import PieceError
 from qlikmigrate.vault.snapshot import VaultSnapshot
-from qlikmigrate.vault.store import ObjectExistsError, ObjectMissingError, Store
+from qlikmigrate.vault.store import ObjectMissingError, Store
 from qlikmigrate.vault.vault import Vault
-
-_FORMAT = "qlikmigrate-check"
 
 
 class Level(IntEnum):
@@ -116,12 +112,8 @@ def verify_vault(
     Raises:
         WrongKeyError: content was asked for, and the vault is encrypted for others.
     """
-    if level is Level.CONTENT and not vault.readable:
-        raise WrongKeyError(
-            f"the vault {vault.store.location} is encrypted",
-            hint="--identity names a key that opens it; `--level hash` needs none",
-            code="no-key",
-        )
+    if level is Level.CONTENT:
+        vault.require_key(hint="; `--level hash` needs none")
     return _Check(vault, level, share, sink).run()
 
 
@@ -207,16 +199,13 @@ class _Check:
 
     def _check_names(self) -> None:
         """Everything that stands in the folders of a vault is of a vault."""
-        store = self.vault.store
-        seen: dict[int, str] = {}
+        store, shelf = self.vault.store, self.vault.shelf
         for entry in store.entries(PACKS):
-            pack = PackName.parse(entry.name)
-            if pack is None:
+            if PackName.parse(entry.name) is None:
                 self.damages.append(VaultDamage(object=entry.name, message="is no name of a pack"))
-            elif pack.sequence in seen:
-                self.damages.append(VaultDamage(object=entry.name, message=f"has the number of {seen[pack.sequence]}"))
-            else:
-                seen[pack.sequence] = entry.name
+        for number, rivals in shelf.rivals.items():
+            told = f"has the number of {shelf.names[number]}"
+            self.damages += [VaultDamage(object=str(one), message=told) for one in rivals]
         for entry in store.entries(SNAPSHOTS):
             if SnapshotName.parse(entry.name) is None:
                 self.damages.append(VaultDamage(object=entry.name, message="is no name of a snapshot"))
@@ -260,12 +249,12 @@ class _Check:
 
     def _check_presence(self, live: Sequence[SnapshotInfo]) -> None:
         """The packs that heads speak of are there, under the names that they had."""
-        packs = self.vault.shelf.packs
+        names = self.vault.shelf.names
         for info in live:
-            missing = info.packs - packs.keys()
+            missing = info.packs - names.keys()
             for sequence in missing:
                 self.bad.setdefault(sequence, "it is missing")
-            if not missing and pack_digest([str(packs[one][0]) for one in info.packs]) != info.packs_sha256:
+            if not missing and not is_made_with(info, names):
                 self.damages.append(
                     VaultDamage(
                         object=str(info.name),
@@ -397,59 +386,3 @@ def _uses(snapshot: VaultSnapshot) -> Iterator[tuple[Ref, Kind | None, str]]:
         yield rows.ref, rows.kind, ""
         if rows.run is not None:
             yield rows.run, rows.kind, ""
-
-
-# Records
-
-
-@frozen(kw_only=True)
-class CheckRecord:
-    """What an earlier verification found sound, and when."""
-
-    at: datetime
-    level: Level
-    packs: frozenset[int]
-
-
-def file_check(vault: Vault, found: VaultVerification, at: datetime) -> None:
-    """Keep what a verification has found, for retention and for people."""
-    data = orjson.dumps(
-        {
-            "format": _FORMAT,
-            "format_version": "1.0",
-            "level": found.level.name.lower(),
-            "sound": write_ranges(found.sound),
-            "damaged": len(found.damages),
-        }
-    )
-    vault.store.create(str(CheckName(at, sha256(data))), data)
-
-
-def try_to_file_check(vault: Vault, found: VaultVerification, at: datetime) -> bool:
-    """The same where the vault may be one that cannot be written to; False then."""
-    try:
-        file_check(vault, found, at)
-    except ObjectExistsError:
-        return True
-    except QlikmigrateError:
-        return False
-    return True
-
-
-def checks(vault: Vault) -> list[CheckRecord]:
-    """What earlier verifications found, oldest first. A record that is damaged says nothing."""
-    found = []
-    for entry in vault.store.entries(CHECKS):
-        name = CheckName.parse(entry.name)
-        if name is None:
-            continue
-        try:
-            data = vault.store.read(entry.name)
-            if sha256(data) != name.sha256:
-                continue
-            value = orjson.loads(data)
-            level = Level[str(value["level"]).upper()]
-            found.append(CheckRecord(at=name.at, level=level, packs=read_ranges(value["sound"])))
-        except (ObjectMissingError, ValueError, KeyError, TypeError):
-            continue
-    return sorted(found, key=lambda one: one.at)

@@ -162,6 +162,30 @@ def test_damage_under_a_passphrase(locked: bytes) -> None:
     assert refusal(opener, locked[:-1]).exit_code == 13
 
 
+def test_a_disturbed_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sealed too cheaply is sealed again; what the library takes for too much work is tried again."""
+    library = pyrage.passphrase
+    made, asked = [10, 12, 17, 18], [0]
+
+    def encrypt(data: bytes, _: str) -> bytes:
+        return b"age-encryption.org/v1\n-> scrypt c2FsdA %d\n" % made.pop(0) + data
+
+    def decrypt(data: bytes, _: str) -> bytes:
+        asked[0] += 1
+        if asked[0] < 4:
+            raise pyrage.DecryptError("Excessive work parameter for passphrase.")
+        return data
+
+    monkeypatch.setattr(library, "encrypt", encrypt)
+    monkeypatch.setattr(library, "decrypt", decrypt)
+    sealed = Sealer(passphrase=Secret("w")).seal(b"text")
+    assert (b" 17\n" in sealed, made) == (True, [18])
+    assert opener_with(passphrase="w").open(sealed) == sealed
+    assert asked == [4]
+    asked[0] = -1000
+    assert (refusal(opener_with(passphrase="w"), sealed).code, asked[0] > -1000) == ("too-much-work", True)
+
+
 MALFORMED = {
     "no key at all": "hello",
     "cut short": "age1d823dtp882x6ysln8fzym5s0l3vh3zqkjt3a6d980knfpsvgxa6smndfj",

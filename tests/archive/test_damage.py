@@ -11,9 +11,11 @@ from pathlib import Path
 import orjson
 import pytest
 import zstandard
+from giant import giant_frame
 from stock import document, documents, local_record, rebuild, write
 
 from qlikmigrate.archive import container, open_archive, salvage, verify
+from qlikmigrate.archive.codec import Codec, FrameError
 from qlikmigrate.archive.container import ContainerFile, Member
 from qlikmigrate.archive.layout import object_of
 from qlikmigrate.archive.reader import open_descriptor
@@ -223,6 +225,23 @@ def test_decompression_bomb(tmp_path: Path) -> None:
             assert not verify(path).ok
             with pytest.raises(CorruptError):
                 open_archive(path).capture  # noqa: B018
+
+
+def test_manifest_that_agrees_with_a_giant_frame(tmp_path: Path) -> None:
+    """A terabyte that frame and manifest both declare is refused before any room is made for it."""
+    for giant in (1 << 40, 1 << 62):
+        path = write(tmp_path / "a.qma", documents(), force=True)
+        value = listed(path)
+        entries = value["documents"]
+        assert isinstance(entries, list)
+        entries[1]["size"] = giant
+        forged(path, {"manifest.json.zst": frame(value), "automations/a001.json.zst": giant_frame(giant)})
+        with pytest.raises(CorruptError) as caught, open_archive(path) as archive:
+            archive.detail(Kind.AUTOMATION, "a001")
+        assert caught.value.exit_code == 13
+        assert not verify(path).ok
+        with pytest.raises(FrameError, match="more than any"):
+            Codec().decompress(giant_frame(giant), size_bytes=giant)
 
 
 def test_another_document_in_its_place(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from stage import Stage, document
 
 from qlikmigrate.cli import backup as backup_module
 from qlikmigrate.cli.app import COMMANDS, run
+from qlikmigrate.cli.option import command
 from qlikmigrate.kernel.clock import SystemClock
 from qlikmigrate.kernel.event import Log, Problem, Progress, Severity
 from qlikmigrate.sandbox import Fault, HtmlOk, Status
@@ -115,6 +117,14 @@ def test_help(words: list[str], flag: str, capsys: Capture) -> None:
         (summary,) = lines_of(told.out)
         assert summary["exit_code"] == 0
         assert told.err.startswith("Usage: ")
+
+
+def test_help_does_not_depend_on_who_looked_first() -> None:
+    """A command that was looked at outside of the program, as the documentation's script does, takes `-h`, too."""
+    made = command("made", "For this test")(lambda session: None)
+    option = made.get_help_option(click.Context(made))
+    assert option is not None
+    assert option.opts == ["-h", "--help"]
 
 
 def test_an_internal_error_ends_in_a_summary(stage: Stage, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

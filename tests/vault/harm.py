@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qlikmigrate.kernel.clock import Clock, ManualClock
+from qlikmigrate.kernel.event import Sink, discard
 from qlikmigrate.vault import Vault
 from qlikmigrate.vault.name import Ref
 from qlikmigrate.vault.repair import Repaired, open_for_repair, repair
@@ -28,8 +29,8 @@ def harm(vault: Vault, ref: Ref) -> None:
     flip(vault.store, str(vault.shelf.packs[ref.pack][0]), piece.offset + piece.length // 2)
 
 
-def mended(store: Store, clock: Clock | None = None) -> tuple[Vault, Repaired]:
+def mended(store: Store, clock: Clock | None = None, *, sink: Sink = discard) -> tuple[Vault, Repaired]:
     """A vault after its repair."""
     vault, _ = open_for_repair(store, clock=clock or ManualClock())
     with vault.lock() as lock:
-        return vault, repair(vault, lock)
+        return vault, repair(vault, lock, sink=sink)

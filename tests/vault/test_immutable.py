@@ -14,13 +14,14 @@ from stage import Stage
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.error import RefusedError, UsageError
 from qlikmigrate.vault import Vault
+from qlikmigrate.vault.check import try_to_file_check
 from qlikmigrate.vault.name import CONFIG, PACKS, SNAPSHOTS
 from qlikmigrate.vault.prune import plan_prune, prune
 from qlikmigrate.vault.repack import repack
 from qlikmigrate.vault.repair import open_for_repair, repair
 from qlikmigrate.vault.retention import Policy
 from qlikmigrate.vault.store import Store
-from qlikmigrate.vault.verification import try_to_file_check, verify_vault
+from qlikmigrate.vault.verification import verify_vault
 
 FOLDERS = ("", PACKS, SNAPSHOTS, "gone", "marks", "checks", "moves", "begun")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +17,20 @@ from qlikmigrate.vault.name import CONFIG, SNAPSHOTS
 from qlikmigrate.vault.store import open_store
 
 SEED = 20261126
+# Some signals come too late: so many are sent at most for each kill.
+_TRIES = 4
 VERBS = ("backup", "prune", "repack", "repair")
 
 
 @define
 class Ripper:
-    """Kills one verb again and again. `usual_s`: how long it takes undisturbed."""
+    """Kills one verb again and again. A process that had ended by itself before the signal came is no kill."""
 
     night: Night
     folder: Path
     verb: str
     chance: random.Random
-    counts: dict[str, int] = field(factory=lambda: {"kills": 0, "lost": 0, "ill": 0, "too late": 0, "holding": 0})
+    counts: dict[str, int] = field(factory=lambda: {"kills": 0, "lost": 0, "ill": 0, "holding": 0})
 
     def usual_s(self) -> float:
         """How long the verb takes."""
@@ -68,8 +71,8 @@ class Ripper:
             time.sleep(self.chance.uniform(0.2, 1) * usual_s)
         process.kill()
         process.communicate()
-        self.counts["kills"] += 1
-        self.counts["too late"] += process.returncode == 0
+        assert process.returncode in (0, -signal.SIGKILL)
+        self.counts["kills"] += process.returncode == -signal.SIGKILL
         self.counts["holding"] += is_held(self.folder)
         if self.verb != "repair":
             self._look(before)
@@ -94,9 +97,10 @@ def rip(stage: Stage, verb: str, kills: int, record: Callable[[str, object], Non
     night.begin()
     ripper = Ripper(night, folder, verb, random.Random(f"{SEED} {verb}"))
     usual_s = ripper.usual_s()
-    for number in range(kills):
-        ripper.kill(number, usual_s)
     counts = ripper.counts
+    for number in range(kills * _TRIES):
+        if counts["kills"] < kills:
+            ripper.kill(number, usual_s)
     record("kills", [f"{verb}, kill -9", "local plain", {key: counts[key] for key in ("kills", "lost", "ill")}])
     assert (counts["kills"], counts["lost"], counts["ill"]) == (kills, 0, 0)
     return counts
@@ -114,4 +118,3 @@ def test_many_kills(stage: Stage, verb: str, record_property: Callable[[str, obj
     """The long form: a hundred of each, and most of them strike while it is at work."""
     counts = rip(stage, verb, 100, record_property)
     assert counts["holding"] >= 10
-    assert counts["too late"] <= 60

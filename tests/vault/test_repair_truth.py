@@ -11,6 +11,7 @@ from night import State, Town, missing, nights, state_of
 
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.error import NotFoundError
+from qlikmigrate.kernel.event import Event, Problem
 from qlikmigrate.model.manifest import Selection
 from qlikmigrate.vault import SnapshotInfo, Vault
 from qlikmigrate.vault.description import repair_config
@@ -273,3 +274,25 @@ def _is_whole(store: MemoryStore, name: str, digest: str) -> bool:
     from qlikmigrate.vault.name import sha256
 
     return sha256(store.read(name)) == digest
+
+
+def test_lost_run_data_is_told(clock: ManualClock) -> None:
+    """Of a night run data alone is damaged: all objects are whole, the snapshot is complete, and the loss is told."""
+    vault = Vault.create(MemoryStore(), clock=clock)
+    town = Town(automations=4)
+    town.pass_night()
+    states = nights(vault, 1, town)
+    (info,) = vault.snapshots()
+    runs = [doc.run[0] for doc in vault.snapshot(info).manifested.documents if doc.run]
+    harm(vault, runs[0])
+    told: list[Event] = []
+    again, done = mended(vault.store, clock, sink=told.append)
+    (problem,) = (one for one in told if isinstance(one, Problem))
+    assert (problem.code, problem.where, done.lost) == ("run-data-lost", info.id, {})
+    (info,) = again.snapshots()
+    assert info.complete
+    assert not missing(again, info, states[0])
+    assert verify_vault(again).ok
+    told.clear()
+    mended(vault.store, clock, sink=told.append)
+    assert not [one for one in told if isinstance(one, Problem)]

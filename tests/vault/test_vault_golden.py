@@ -13,12 +13,13 @@ from qlikmigrate.archive import KeyFile, Opener
 from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.secret import Secret
 from qlikmigrate.vault import Vault
+from qlikmigrate.vault.check import checks
 from qlikmigrate.vault.form import FORMAT_VERSION
 from qlikmigrate.vault.lock import acquire
 from qlikmigrate.vault.pack import What
 from qlikmigrate.vault.prune import undelete
 from qlikmigrate.vault.store import MemoryStore
-from qlikmigrate.vault.verification import Level, checks, verify_vault
+from qlikmigrate.vault.verification import Level, verify_vault
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("v1.0", "v1.0-sealed")

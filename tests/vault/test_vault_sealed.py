@@ -249,7 +249,7 @@ def test_public_keys_suffice_and_do_not(scene: Stage, tmp_path: Path) -> None:
     before = files_of(tmp_path / "v")
     for name, said in ITEM.items():
         missing = scene.cli(*said)
-        assert missing.code == 12, (name, missing.summary)
+        assert (missing.code, missing.error["code"]) == (12, "no-key"), (name, missing.summary)
         assert "--identity" in missing.error["hint"], name
         wrong = scene.cli(*said, "--identity", "wrong.txt")
         assert (wrong.code, wrong.error["code"]) == (12, "wrong-key"), (name, wrong.summary)
@@ -271,9 +271,12 @@ def test_public_keys_suffice_and_do_not(scene: Stage, tmp_path: Path) -> None:
     assert scene.cli("prune", "v", "--keep-last", "1", "--yes").code == 0
     assert len(scene.cli("list", "v").of("item")) == 1
     assert scene.cli(*words()).code == 0
-    no_recipient = scene.cli("backup", "source", "--vault", "v")
-    assert (no_recipient.code, no_recipient.error["code"]) == (2, "no-recipient")
-    assert "--recipient" in no_recipient.error["hint"]
+    key = ("--identity", "key.txt")
+    writing = (["backup", "source", "--vault", "v"], ["repair", "v", *key], ["repack", "v", *key])
+    for said in (*writing, ["drill", "v@latest", *key]):
+        no_recipient = scene.cli(*said)
+        assert (no_recipient.code, no_recipient.error["code"]) == (2, "no-recipient"), said
+        assert "--recipient" in no_recipient.error["hint"]
 
 
 def test_a_prune_with_a_wrong_key(scene: Stage) -> None:
@@ -302,3 +305,19 @@ def test_several_recipients_and_a_locked_key(scene: Stage, tmp_path: Path, monke
     assert (locked.code, locked.error["code"]) == (12, "no-key")
     assert "--passphrase" in locked.error["hint"]
     assert scene.cli("verify", "v", "--identity", "second.age", "--passphrase", "env:WORD").code == 0
+
+
+def test_a_passphrase(make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works, and whoever makes such a vault is told what it costs."""
+    stage = make_stage()
+    stage.source.tenant.add_automation(document("Single"), stage.source.users["ben"])
+    monkeypatch.setenv("WORD", "correct horse")
+    word = ("--passphrase", "env:WORD")
+    made = stage.cli("backup", "source", "--vault", "v", "--init", *word)
+    assert (made.code, made.summary["complete"]) == (0, True)
+    assert "each pack" in made.of("log")[0]["message"]
+    assert stage.cli("verify", "v", *word).code == 0
+    assert stage.cli("show", "v@latest").error["code"] == "no-key"
+    monkeypatch.setenv("WORD", "incorrect horse")
+    assert stage.cli("show", "v@latest", *word).error["code"] == "wrong-key"
+    assert stage.cli("backup", "source", "--vault", "v").error["code"] == "no-recipient"
