@@ -38,15 +38,27 @@ def activate_command(
     Refuses while one of them is on at the source, or nobody can tell. Run it again after it was cut short.
     """
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli import oem_run
     from qlikmigrate.cli.confirm import confirm
     from qlikmigrate.cli.going_live import find_source, open_view, report_live, tell_outcomes
+    from qlikmigrate.cli.run import target_of_run
     from qlikmigrate.cli.telling import tell_problems
-    from qlikmigrate.cli.tenant import find_tenant, require_access
+    from qlikmigrate.cli.tenant import require_access
     from qlikmigrate.importer.activation import outcome_of_item
     from qlikmigrate.kernel.error import RefusedError
 
+    if (found := oem_run.open_oem_run(session, run_path)) is not None:
+        oem_run.activate(
+            session,
+            *found,
+            source_name=source_name,
+            include_unready=include_unready,
+            allow=frozenset(allow),
+            dry_run=dry_run,
+        )
+        return
     view = open_view(session, run_path)
-    target = find_tenant(session, view.plan.target.name)
+    target = target_of_run(session, view)
     if not dry_run:
         require_access(target, Access.STATE, "activating")
     source = find_source(session, view, source_name, needed=False)

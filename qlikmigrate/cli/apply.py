@@ -16,11 +16,13 @@ from qlikmigrate.cli.session import Session
 @opening
 def apply_command(session: Session, plan_path: str, run_path: str | None, resume: bool, dry_run: bool) -> None:
     """Do exactly what PLAN says. Refuses when the target changed since (7), or when preflight refused it (6)."""
-    from qlikmigrate.cli.execution import carry_out
-    from qlikmigrate.cli.tenant import find_tenant
+    from qlikmigrate.cli.execution import carry_out, resumable, run_folder
+    from qlikmigrate.cli.tenant import find_target
     from qlikmigrate.importer.plan import read_plan
 
     plan = read_plan(Path(plan_path))
     session.report["plan"] = plan_path
-    tenant = find_tenant(session, plan.target.name)
-    carry_out(session, plan, tenant, run_path=run_path, resume=resume, dry_run=dry_run, saved=True)
+    tenant = find_target(session, plan.target.name)
+    folder = run_folder(session, tenant, run_path, resume=resume)
+    with resumable(folder):
+        session.run(lambda: carry_out(session, plan, tenant, folder, resume=resume, dry_run=dry_run, saved=True))

@@ -25,6 +25,13 @@ def names_archive(name: str) -> bool:
     return Path(name).exists() or name.endswith(ARCHIVE_SUFFIX) or "/" in name or split_address(name) is not None
 
 
+def names_source_archive(name: str) -> bool:
+    """Whether the SOURCE of a clone is an archive, as a file or in a vault; what else there is are tenants."""
+    from qlikmigrate.cli.vault import split_address
+
+    return Path(name).is_file() or name.endswith(ARCHIVE_SUFFIX) or split_address(name) is not None
+
+
 def _find(
     session: Session, name: str, *, allow_incomplete: bool | None
 ) -> AbstractContextManager[Archive | VaultSnapshot]:

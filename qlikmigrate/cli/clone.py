@@ -8,38 +8,121 @@ from typing import Any
 import click
 
 from qlikmigrate.cli.backup import take_backup
-from qlikmigrate.cli.option import command, planning, running, selectors
+from qlikmigrate.cli.option import command, opening, percent, planning, running, selectors
 from qlikmigrate.cli.session import Session
 
+# Each restore sends several calls at a time, and plans are made on one core.
+_AT_A_TIME = 4
+_MOST_AT_A_TIME = 32
 
-@command("clone", "Backup and restore in one")
+
+@command("clone", "Backup and restore in one, to one target or many")
 @click.argument("source")
-@click.argument("target")
+@click.argument("target", required=False)
+@click.option("--table", metavar="CSV", help="Many targets instead of one: a row each, in column `target`.")
+@click.option(
+    "--canary",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --table: the first N rows first; nothing else is begun unless all of them end well.",
+)
+@click.option(
+    "--stop-above",
+    callback=percent,
+    metavar="P%",
+    help="With --table: begin nothing new once more than P per cent of those that ended have failed.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1, max=_MOST_AT_A_TIME),
+    metavar="K",
+    help=f"With --table: so many targets at a time; {_AT_A_TIME} unless said.",
+)
+@click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
 @planning(on_conflict="update")
 @selectors
 @running
+@opening
 def clone_command(
-    session: Session, source: str, target: str, run_path: str | None, resume: bool, dry_run: bool, **flags: Any
+    session: Session,
+    source: str,
+    target: str | None,
+    table: str | None,
+    canary: int | None,
+    stop_above: float | None,
+    parallel: int | None,
+    allow_incomplete: bool,
+    run_path: str | None,
+    resume: bool,
+    dry_run: bool,
+    **flags: Any,
 ) -> None:
-    """Bring the automations of tenant SOURCE to tenant TARGET. Run again, it doubles nothing."""
+    """Bring the automations of SOURCE to tenant TARGET, or to every target of a table. Run again, it doubles nothing.
+
+    SOURCE is a tenant or an archive. With --table each column can be used as {column}: in the address, account and
+    secret references of the target's table of the tenants file, in [values] of the mapping file, in the secrets file,
+    and in --fallback-owner.
+    """
+    from qlikmigrate.cli.fleet import clone_many
+    from qlikmigrate.importer.fleet import Rules
+    from qlikmigrate.kernel.error import UsageError
+
+    if (target is None) == (table is None):
+        raise UsageError("a clone goes to one TARGET or to those of a --table", hint="name one of them")
+    if table is None and (canary, stop_above, parallel) != (None, None, None):
+        raise UsageError("--canary, --stop-above and --parallel go with --table")
+    if table is not None:
+        clone_many(
+            session,
+            source,
+            table,
+            rules=Rules(
+                canary=canary or 0,
+                stop_above=stop_above,
+                parallel=parallel or _AT_A_TIME,
+                abort=session.on_error == "abort",
+            ),
+            run_path=run_path,
+            resume=resume,
+            dry_run=dry_run,
+            allow_incomplete=allow_incomplete,
+            flags=flags,
+        )
+        return
+    assert target is not None
+    _clone_one(session, source, target, allow_incomplete, run_path, resume, dry_run, flags)
+
+
+def _clone_one(
+    session: Session,
+    source: str,
+    target: str,
+    allow_incomplete: bool,
+    run_path: str | None,
+    resume: bool,
+    dry_run: bool,
+    flags: dict[str, Any],
+) -> None:
     import tempfile
 
+    from qlikmigrate.cli.archive import names_source_archive
     from qlikmigrate.cli.execution import run_folder
     from qlikmigrate.cli.restore import restore
-    from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
+    from qlikmigrate.cli.tenant import find_any_tenant, find_target, require_write, selectors_of
     from qlikmigrate.kernel.file import private_folder
 
-    here, there = find_tenant(session, source), find_tenant(session, target)
+    here = None if names_source_archive(source) else find_any_tenant(session, source)
+    there = find_target(session, target)
     if not dry_run:
         require_write(there, "cloning into it")
     folder = run_folder(session, there, run_path, resume=resume)
 
-    def bring(archive: Path, more: dict[str, Any]) -> None:
+    def bring(archive: str | Path, more: dict[str, Any]) -> None:
         restore(
             session,
             archive,
             there,
-            allow_incomplete=False,
+            allow_incomplete=allow_incomplete,
             run_path=str(folder.path),
             resume=resume,
             dry_run=dry_run,
@@ -47,7 +130,10 @@ def clone_command(
         )
 
     if folder.started:
-        bring(Path(folder.plan().archive.path), {})
+        bring(folder.plan().archive.path, {})
+        return
+    if here is None:
+        bring(source, {})
         return
     chosen = selectors_of(flags["include"], flags["exclude"])
     # The archive holds the selection and nothing else: the restore takes all of it.

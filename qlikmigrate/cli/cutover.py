@@ -74,11 +74,12 @@ def cutover_command(
     A pair whose source changed since the archive stays as it is. Run it again after it was cut short.
     """
     from qlikmigrate.cli.going_live import find_source, open_view
-    from qlikmigrate.cli.tenant import find_tenant, require_access
+    from qlikmigrate.cli.run import target_of_run
+    from qlikmigrate.cli.tenant import require_access
     from qlikmigrate.importer.running_job import Running
 
     view = open_view(session, run_path)
-    target = find_tenant(session, view.plan.target.name)
+    target = target_of_run(session, view)
     source = find_source(session, view, source_name, needed=True)
     assert source is not None
     scene = _Scene(

@@ -18,7 +18,7 @@ _REQUESTS = ("tier1", "tier2", "token", "retried", "throttled")
 _SAVED = "saved"
 # A secret key typed where it does not belong is not repeated, wherever that was.
 _SECRET_KEY = re.compile(r"AGE-SECRET-KEY-\w*", re.IGNORECASE)
-_EXTRAS = ("plan", "mapping", "forecast", "drill")
+_EXTRAS = ("plan", "mapping", "forecast", "drill", "install_windows")
 
 
 @frozen

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qlikmigrate.cli.tenant import require_write
-from qlikmigrate.kernel.error import MismatchError, PartialError, QlikmigrateError, RefusedError, UsageError
+from qlikmigrate.kernel.error import (
+    BudgetSpentError,
+    InterruptedRunError,
+    MismatchError,
+    PartialError,
+    QlikmigrateError,
+    RefusedError,
+    UsageError,
+)
 from qlikmigrate.report.plan import number
 
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.result import Result
     from qlikmigrate.importer.run_folder import RunFolder
+    from qlikmigrate.model.snapshot import Snapshot
 
 
 def check_refused(plan: Plan) -> None:
@@ -33,7 +44,7 @@ def require_resume(resume: bool, folder: RunFolder) -> None:
         raise UsageError(f"a run was begun in {folder.path}", hint="--resume goes on with it; --run names another")
 
 
-def run_folder(session: Session, tenant: Tenant, run_path: str | None, *, resume: bool) -> RunFolder:
+def run_folder(session: Session, tenant: Tenant | OemTenant, run_path: str | None, *, resume: bool) -> RunFolder:
     """The folder of the run.
 
     Raises:
@@ -48,17 +59,51 @@ def run_folder(session: Session, tenant: Tenant, run_path: str | None, *, resume
     return RunFolder(default_run(session.clock.now(), tenant.endpoint.name))
 
 
-def carry_out(
+@contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """What was stopped from outside says how to go on, where there is something to go on with."""
+    try:
+        yield
+    except (InterruptedRunError, BudgetSpentError) as error:
+        _tell_how_to_go_on(error, folder)
+        raise
+
+
+def _tell_how_to_go_on(error: QlikmigrateError, folder: RunFolder) -> None:
+    if folder.started and not error.hint:
+        error.hint = f"--run {folder.path} --resume goes on where it stopped"
+
+
+async def close_first(
+    session: Session, target: Tenant | OemTenant, folder: RunFolder, *, resume: bool, dry_run: bool
+) -> None:
+    """Before anything else, what a run that was cut short may have left on is switched off.
+
+    Raises:
+        FailedError: it could not be.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    if isinstance(target, OemTenant) and folder.started and resume and not dry_run:
+        from qlikmigrate.cli.oem_restore import close_left_open
+
+        await close_left_open(session, target, folder)
+
+
+async def carry_out(
     session: Session,
     plan: Plan,
-    target: Tenant,
+    target: Tenant | OemTenant,
+    folder: RunFolder,
     *,
-    run_path: str | None,
+    archive: Snapshot | None = None,
     resume: bool,
     dry_run: bool,
     saved: bool = False,
 ) -> None:
-    """Apply a plan in its run folder, and write the reports. `saved`: the plan was seen before.
+    """Apply a plan in its run folder, and write the reports.
+
+    `archive`: the plan's, where it is open already. `saved`: the plan was seen before.
 
     Raises:
         RefusedError: preflight refused the plan.
@@ -67,16 +112,21 @@ def carry_out(
     from qlikmigrate.cli.telling import tell_plan_problems, tell_planned
 
     session.report["archive"] = plan.archive.path
-    plan.check_lasting(Path(run_path) if run_path else Path("the plan"))
+    await close_first(session, target, folder, resume=resume, dry_run=dry_run)
+    plan.check_lasting(folder.path if folder.started else Path("the plan"))
     tell_plan_problems(session, plan, known=saved)
     check_refused(plan)
     if dry_run:
         if saved:
-            _check_fresh(session, plan, target)
+            await _check_fresh(session, plan, target)
         tell_planned(session, plan)
         return
     require_write(target, "restoring")
-    folder = run_folder(session, target, run_path, resume=resume)
+    if plan.options.from_table and session.row is None:
+        raise UsageError(
+            "the plan is one of a clone to many, whose table is needed",
+            hint="clone SOURCE --table CSV --run DIR --resume",
+        )
     if folder.started:
         require_resume(resume, folder)
         if not folder.same_work(plan):
@@ -84,58 +134,66 @@ def carry_out(
         plan = folder.plan()
         plan.check_lasting(folder.path)
     try:
-        result = _apply_locked(session, plan, target, folder)
+        result = await _apply_locked(session, plan, target, folder, archive)
     except QlikmigrateError as error:
-        if folder.started and not error.hint:
-            error.hint = f"--run {folder.path} --resume goes on where it stopped"
+        _tell_how_to_go_on(error, folder)
         raise
     finally:
         session.report["run"] = str(folder.path) if folder.started else None
     _report(session, plan, folder, result)
 
 
-def _check_fresh(session: Session, plan: Plan, target: Tenant) -> None:
+async def _check_fresh(session: Session, plan: Plan, target: Tenant | OemTenant) -> None:
     """A dry run ends as the real one would: a stale plan is refused here, too."""
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.restore import check_plan
-    from qlikmigrate.importer.target import Target
 
+    if isinstance(target, OemTenant):
+        from qlikmigrate.cli.oem_restore import check_fresh
+
+        await check_fresh(session, plan, target)
+        return
     with open_snapshot(session, plan.archive.path) as archive:
-
-        async def work() -> Target:
-            async with session.connect(target, Access.READ) as client:
-                return await check_plan(client, archive, plan, sink=session.output)
-
-        session.run(work)
+        async with session.connect(target, Access.READ) as client:
+            await check_plan(client, archive, plan, sink=session.output)
 
 
-def _apply_locked(session: Session, plan: Plan, target: Tenant, folder: RunFolder) -> Result:
+async def _apply_locked(
+    session: Session, plan: Plan, target: Tenant | OemTenant, folder: RunFolder, archive: Snapshot | None
+) -> Result:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.request import read_secrets
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.lock import target_lock
     from qlikmigrate.importer.restore import apply_plan
 
+    if isinstance(target, OemTenant):
+        from qlikmigrate.cli.oem_restore import apply_oem_locked
+
+        return await apply_oem_locked(session, plan, target, folder, archive)
     values = _values(session, plan)
-    secrets = read_secrets(plan.options.connections, plan.options.secrets_file or None, session.environ)
-    with target_lock(plan.target.tenant_id), open_snapshot(session, plan.archive.path) as archive:
-
-        async def work() -> Result:
-            async with session.connect(target, Access.WRITE) as client:
-                return await apply_plan(
-                    client,
-                    archive,
-                    plan,
-                    folder,
-                    values=values,
-                    secrets=secrets,
-                    abort_on_error=session.on_error == "abort",
-                    clock=session.clock,
-                    sink=session.output,
-                )
-
-        return session.run(work)
+    secrets = read_secrets(
+        plan.options.connections, plan.options.secrets_file or None, session.environ, row=session.row
+    )
+    with (
+        target_lock(plan.target.tenant_id),
+        nullcontext(archive) if archive is not None else open_snapshot(session, plan.archive.path) as opened,
+    ):
+        async with session.connect(target, Access.WRITE) as client:
+            return await apply_plan(
+                client,
+                opened,
+                plan,
+                folder,
+                values=values,
+                secrets=secrets,
+                abort_on_error=session.on_error == "abort",
+                clock=session.clock,
+                sink=session.output,
+            )
 
 
 def _values(session: Session, plan: Plan) -> dict[str, str]:
@@ -149,7 +207,7 @@ def _values(session: Session, plan: Plan) -> dict[str, str]:
     decisions, text = read_decisions(options.mapping_file or None, options.ids_file or None)
     if mapping_hash(text) != options.mapping_hash:
         raise UsageError("the mapping file changed since the plan was made", hint="make the plan again")
-    return read_values(decisions, options.mapping_file or None, session.environ)
+    return read_values(decisions, options.mapping_file or None, session.environ, row=session.row)
 
 
 def _others(result: Result) -> str:
@@ -164,7 +222,7 @@ def _others(result: Result) -> str:
 
 def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> None:
     """Raises: PartialError or MismatchError when the run came to less than it should."""
-    from qlikmigrate.report.run import write_reports
+    from qlikmigrate.report.run import window_words, write_reports
 
     write_reports(folder, plan, result)
     for problem in result.problems:
@@ -177,6 +235,13 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
     if result.tasks:
         session.closing.append(f"left for people: {number(len(result.tasks), 'task')} in {folder.path / 'runbook.md'}")
     session.closing.append(f"report: {folder.path / 'report.md'}")
+    for alarm in result.alarms:
+        session.output.say(alarm, level="error")
+    if result.windows:
+        session.report["install_windows"] = {"count": len(result.windows), "longest_s": max(result.windows.values())}
+        session.closing.append(window_words(result.windows))
+    if result.fatal is not None:
+        raise result.fatal
     if result.failed:
         raise PartialError(
             f"{counts['failed']} of {number(counts['selected'], 'automation')} failed{_others(result)}",

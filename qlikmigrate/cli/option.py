@@ -20,6 +20,7 @@ from qlikmigrate.cli.session import Session
 Command = Callable[..., Any]
 
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?)([smh])")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -31,6 +32,16 @@ def seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     if not match:
         raise click.BadParameter("write 90s, 30m or 2h", ctx, parameter)
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def percent(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A flag's part of a hundred, `5%` or `5`."""
+    if value is None:
+        return None
+    match = _PERCENT.fullmatch(value)
+    if not match or float(match[1]) > 100:
+        raise click.BadParameter("write 0% to 100%", ctx, parameter)
+    return float(match[1])
 
 
 _COMMON = (
@@ -165,6 +176,8 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
                 ),
                 click.option("--match-items", is_flag=True, help="Match apps and other items by type, name and space."),
                 click.option("--ledger", metavar="FILE", help="The ledger of this pair of tenants."),
+                click.option("--create-account", is_flag=True, help="OEM: make the account if there is none."),
+                click.option("--account-name", metavar="NAME", help="OEM: of a new account; else the source's name."),
             )
         ):
             function = option(function)

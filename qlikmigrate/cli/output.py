@@ -49,7 +49,10 @@ def _plain(value: object) -> object:
 
 @define
 class Output:
-    """The sink of a command. `told`: the problems told so far, each once. `lost`: why stdout could not be written."""
+    """The sink of a command. `told`: the problems told so far, each once. `lost`: why stdout could not be written.
+
+    `target`: which of many targets speaks here, and `above` the output of them all, whose streams these are.
+    """
 
     json: bool = False
     quiet: bool = False
@@ -57,6 +60,9 @@ class Output:
     bars: bool = False
     told: set[Problem] = field(factory=set)
     lost: str = ""
+    target: str = ""
+    above: Output | None = None
+    _beside: list[Output] = field(factory=list)
     _dead: set[str] = field(factory=set)
     _bar: Any = None
     _phase: str = ""
@@ -65,7 +71,24 @@ class Output:
     @property
     def problems(self) -> int:
         """How many problems were told that are more than information."""
-        return sum(1 for one in self.told if one.severity is not Severity.INFO)
+        mine = sum(1 for one in self.told if one.severity is not Severity.INFO)
+        return mine + sum(one.problems for one in self._beside)
+
+    def beside(self, target: str) -> Output:
+        """What one of many targets speaks through: every line says which it is of. People are told errors only, unless
+        they say `--verbose`, and see the bar of the whole instead of those of its parts.
+        """
+        made = Output(
+            json=self.json,
+            quiet=self.quiet,
+            verbose=self.verbose,
+            bars=self.bars and self.json,
+            target=target,
+            above=self,
+            dead=self._dead,
+        )
+        self._beside.append(made)
+        return made
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -88,11 +111,11 @@ class Output:
             return
         self.clear()
         for text in lines:
-            self._write("stdout", one_line(text) + "\n")
+            self._write("stdout", one_line(self._own(text)) + "\n")
 
     def rows(self, rows: Iterable[Row], *, hint: str) -> None:
         """Rows told on the way, of which people see no more than fit on a few screens, unless they say `--verbose`."""
-        if self.quiet and not self.json:
+        if not self.json and (self.quiet or (self.target and not self.verbose)):
             return
         everything = self.json or self.verbose
         left = 0
@@ -125,16 +148,19 @@ class Output:
             self.line("log", {"level": level, "message": text})
             return
         self.clear()
-        for line in text.split("\n"):
+        for line in self._own(text).split("\n"):
             self._write("stderr", one_line(line) + "\n")
 
     def line(self, kind: str, value: Mapping[str, Any]) -> None:
         """One JSON line on stdout."""
-        self._write("stdout", encode({"type": kind, "format_version": FORMAT_VERSION, **value}) + "\n")
+        whose = {"target": self.target} if self.target else {}
+        self._write("stdout", encode({"type": kind, "format_version": FORMAT_VERSION, **value, **whose}) + "\n")
         self.flush()
 
     def clear(self) -> None:
         """Take the progress bar away."""
+        if self.above is not None:
+            self.above.clear()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -152,7 +178,7 @@ class Output:
 
     def shows(self, problem: Problem) -> bool:
         """Whether people are told of a problem like this one."""
-        if self.quiet:
+        if self.quiet or (self.target and not self.json and not self.verbose):
             return problem.severity is Severity.ERROR
         return self.json or self.verbose or problem.severity is not Severity.INFO
 
@@ -162,6 +188,13 @@ class Output:
             stream: IO[str] | None = getattr(sys, name)
             if stream is not None:
                 self._guarded(name, stream.flush)
+
+    @property
+    def _top(self) -> Output:
+        return self.above or self
+
+    def _own(self, text: str) -> str:
+        return f"{self.target}: {text}" if self.target else text
 
     def _outcome(self, event: Outcome) -> None:
         if self.json:
@@ -218,7 +251,7 @@ class Output:
             write()
         except OSError as error:
             if not isinstance(error, BrokenPipeError) and name == "stdout":
-                self.lost = error.strerror or type(error).__name__
+                self._top.lost = error.strerror or type(error).__name__
             self._dead.add(name)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, getattr(sys, name).fileno())

@@ -11,7 +11,7 @@ from qlikmigrate.cli.option import command, opening, planning, selectors
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.preview import Preview
     from qlikmigrate.model.snapshot import Snapshot
@@ -41,17 +41,17 @@ def plan_command(
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.execution import check_refused
     from qlikmigrate.cli.telling import tell_changes, tell_plan
-    from qlikmigrate.cli.tenant import check_place, find_tenant
+    from qlikmigrate.cli.tenant import check_place, find_target
     from qlikmigrate.importer.plan import write_plan
 
-    target = find_tenant(session, tenant)
+    target = find_target(session, tenant)
     check_place(out)
     _check_replaceable(out)
     with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
         if changes:
             made, shown = compute_preview(session, archive, archive_path, target, flags)
         else:
-            made, shown = compute_plan(session, archive, archive_path, target, flags), None
+            made, shown = session.run(lambda: plan_for(session, archive, archive_path, target, flags)), None
     session.report["archive"] = archive_path
     if out:
         write_plan(made, Path(out))
@@ -76,35 +76,54 @@ def _check_replaceable(out: str | None) -> None:
             raise UsageError(f"{out} exists and is no plan", hint="name another file") from None
 
 
-def compute_plan(
-    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
+async def plan_for(
+    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant | OemTenant, flags: dict[str, Any]
 ) -> Plan:
     """Make a plan with a client that cannot write."""
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.request import request_of
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.prepare import make_plan
 
-    request = request_of(archive, archive_path, session.environ, flags)
+    if isinstance(target, OemTenant):
+        from qlikmigrate.cli.oem_restore import oem_plan_for
 
-    async def work() -> Plan:
-        async with session.connect(target, Access.READ) as client:
-            return await make_plan(client, request, clock=session.clock, sink=session.output)
-
-    return session.run(work)
+        return await oem_plan_for(session, archive, archive_path, target, flags)
+    _check_cloud_flags(flags)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
+    async with session.connect(target, Access.READ) as client:
+        return await make_plan(client, request, clock=session.clock, sink=session.output)
 
 
 def compute_preview(
-    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant, flags: dict[str, Any]
+    session: Session, archive: Snapshot, archive_path: str | Path, target: Tenant | OemTenant, flags: dict[str, Any]
 ) -> tuple[Plan, Preview]:
-    """The same, and what its updates change."""
+    """The same, and what its updates change.
+
+    Raises:
+        UsageError: the target is an OEM account, whose automations have no document to compare.
+    """
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.request import request_of
+    from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.prepare import make_plan_and_preview
+    from qlikmigrate.kernel.error import UsageError
 
-    request = request_of(archive, archive_path, session.environ, flags)
+    if isinstance(target, OemTenant):
+        raise UsageError("--changes is for tenants of Qlik Cloud", hint="leave it out for an OEM account")
+    _check_cloud_flags(flags)
+    request = request_of(archive, archive_path, session.environ, flags, row=session.row)
 
     async def work() -> tuple[Plan, Preview]:
         async with session.connect(target, Access.READ) as client:
             return await make_plan_and_preview(client, request, clock=session.clock, sink=session.output)
 
     return session.run(work)
+
+
+def _check_cloud_flags(flags: dict[str, Any]) -> None:
+    """Raises: UsageError when a flag means nothing in a tenant of Qlik Cloud."""
+    from qlikmigrate.kernel.error import UsageError
+
+    if flags["create_account"]:
+        raise UsageError("--create-account is for OEM accounts", hint="leave it out for a tenant of Qlik Cloud")

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qlikmigrate.cli.option import read_text
+from qlikmigrate.kernel.row import filled
 
 if TYPE_CHECKING:
     from qlikmigrate.importer.counterpart import PlanRequest
+    from qlikmigrate.kernel.row import Row
     from qlikmigrate.kernel.secret import Secret
     from qlikmigrate.model.snapshot import Snapshot
     from qlikmigrate.remap.mapping_file import MappingFile
@@ -34,8 +36,10 @@ def read_decisions(mapping_path: str | None, ids_path: str | None) -> tuple[Mapp
     return decisions, text
 
 
-def read_values(decisions: MappingFile, mapping_path: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """The texts of `[values]`, those from the environment and from files resolved.
+def read_values(
+    decisions: MappingFile, mapping_path: str | None, environ: Mapping[str, str], *, row: Row | None = None
+) -> dict[str, str]:
+    """The texts of `[values]`, those from the environment and from files resolved. `row`: whose cells they take.
 
     Raises:
         UsageError: one is unset or unreadable.
@@ -45,22 +49,23 @@ def read_values(decisions: MappingFile, mapping_path: str | None, environ: Mappi
     folder = Path(mapping_path).parent if mapping_path else Path()
     values: dict[str, str] = {}
     for key, source in decisions.values.items():
+        text = filled(row, source.text, what=f"`[values] {key}`", secret=source.kind not in ("env", "file"))
         match source.kind:
             case "env":
-                if source.text not in environ:
-                    raise UsageError(f"`[values] {key}`: environment variable `{source.text}` is not set")
-                values[key] = environ[source.text]
+                if text not in environ:
+                    raise UsageError(f"`[values] {key}`: environment variable `{text}` is not set")
+                values[key] = environ[text]
             case "file":
-                values[key] = read_text(folder / Path(source.text).expanduser(), f"value file of `{key}`").rstrip("\n")
+                values[key] = read_text(folder / Path(text).expanduser(), f"value file of `{key}`").rstrip("\n")
             case _:
-                values[key] = source.text
+                values[key] = text
     return values
 
 
 def read_secrets(
-    connections: str, secrets_path: str | None, environ: Mapping[str, str]
+    connections: str, secrets_path: str | None, environ: Mapping[str, str], *, row: Row | None = None
 ) -> dict[str, dict[str, Secret]]:
-    """The values of `--secrets`, by connection and parameter.
+    """The values of `--secrets`, by connection and parameter. `row`: whose cells they take.
 
     Raises:
         UsageError: nothing would use them, or one cannot be had.
@@ -72,13 +77,18 @@ def read_secrets(
         return {}
     if connections != "create":
         raise UsageError("--secrets is for connections that are created", hint="add --connections create")
-    return read_connection_secrets(Path(secrets_path), environ)
+    return read_connection_secrets(Path(secrets_path), environ, row=row)
 
 
 def request_of(
-    archive: Snapshot, archive_path: str | Path, environ: Mapping[str, str], flags: dict[str, Any]
+    archive: Snapshot,
+    archive_path: str | Path,
+    environ: Mapping[str, str],
+    flags: dict[str, Any],
+    *,
+    row: Row | None = None,
 ) -> PlanRequest:
-    """A plan request from the flags that `option.planning` and `option.selectors` declare.
+    """A plan request from the flags that `option.planning` and `option.selectors` declare. `row`: of a clone to many.
 
     Raises:
         UsageError: two of them contradict each other, or a file that one names cannot be used.
@@ -89,6 +99,8 @@ def request_of(
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
     from qlikmigrate.kernel.error import UsageError
 
+    if flags["account_name"] and not flags["create_account"]:
+        raise UsageError("--account-name is for an account that is made", hint="add --create-account")
     if flags["repoint_callers"] and flags["same_tenant"] != "recover":
         raise UsageError("--repoint-callers is for what is recovered", hint="add --same-tenant recover")
     decisions, text = read_decisions(flags["mapping_path"], flags["ids_path"])
@@ -111,6 +123,9 @@ def request_of(
         secrets_file=str(Path(flags["secrets_path"]).absolute()) if flags["secrets_path"] else "",
         ids_file=str(Path(flags["ids_path"]).absolute()) if flags["ids_path"] else "",
         ledger=flags["ledger"] or "",
+        from_table=row is not None,
+        create_account=flags["create_account"],
+        account_name=flags["account_name"] or "",
     )
     return PlanRequest(
         archive=lasting_name(archive_path, archive),
@@ -118,8 +133,8 @@ def request_of(
         selectors=selectors_of(flags["include"], flags["exclude"]),
         decisions=decisions,
         mapping_text=text,
-        values=read_values(decisions, flags["mapping_path"], environ),
-        secrets=read_secrets(options.connections, flags["secrets_path"], environ),
+        values=read_values(decisions, flags["mapping_path"], environ, row=row),
+        secrets=read_secrets(options.connections, flags["secrets_path"], environ, row=row),
         options=options,
         match_items=flags["match_items"],
     )

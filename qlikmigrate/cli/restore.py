@@ -11,7 +11,7 @@ from qlikmigrate.cli.option import command, opening, planning, running, selector
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
-    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.importer.plan import Plan
     from qlikmigrate.importer.run_folder import RunFolder
     from qlikmigrate.model.snapshot import Snapshot
@@ -39,12 +39,12 @@ def restore_command(
 
     What could fire stays off until you switch it on; what a machine cannot do is in the run's runbook.
     """
-    from qlikmigrate.cli.tenant import find_tenant
+    from qlikmigrate.cli.tenant import find_target
 
     restore(
         session,
         archive_path,
-        find_tenant(session, tenant),
+        find_target(session, tenant),
         allow_incomplete=allow_incomplete,
         run_path=run_path,
         resume=resume,
@@ -56,7 +56,7 @@ def restore_command(
 def restore(
     session: Session,
     archive_path: str | Path,
-    target: Tenant,
+    target: Tenant | OemTenant,
     *,
     allow_incomplete: bool,
     run_path: str | None,
@@ -66,22 +66,52 @@ def restore(
 ) -> None:
     """Plan and apply, or go on with the run that was begun."""
     from qlikmigrate.cli.archive import open_snapshot
-    from qlikmigrate.cli.execution import carry_out, run_folder
-    from qlikmigrate.cli.plan import compute_plan
+    from qlikmigrate.cli.execution import close_first, resumable, run_folder
     from qlikmigrate.cli.tenant import require_write
 
     if not dry_run:
         require_write(target, "restoring")
     folder = run_folder(session, target, run_path, resume=resume)
-    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+    with resumable(folder):
         if folder.started:
-            plan = _begun(folder, archive, target, resume=resume, flags=flags)
-        else:
-            plan = compute_plan(session, archive, archive_path, target, flags)
-    carry_out(session, plan, target, run_path=str(folder.path), resume=resume, dry_run=dry_run)
+            session.run(lambda: close_first(session, target, folder, resume=resume, dry_run=dry_run))
+        with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+            session.run(
+                lambda: bring(
+                    session, archive, archive_path, target, folder, resume=resume, dry_run=dry_run, flags=flags
+                )
+            )
 
 
-def _begun(folder: RunFolder, archive: Snapshot, target: Tenant, *, resume: bool, flags: dict[str, Any]) -> Plan:
+async def bring(
+    session: Session,
+    archive: Snapshot,
+    archive_path: str | Path,
+    target: Tenant | OemTenant,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    dry_run: bool,
+    flags: dict[str, Any],
+) -> None:
+    """One restore from its plan to its reports: what `restore` does once, and `clone` as often as it has targets.
+
+    Raises:
+        QlikmigrateError: as planning and carrying out do.
+    """
+    from qlikmigrate.cli.execution import carry_out
+    from qlikmigrate.cli.plan import plan_for
+
+    if folder.started:
+        plan = _begun(folder, archive, target, resume=resume, flags=flags)
+    else:
+        plan = await plan_for(session, archive, archive_path, target, flags)
+    await carry_out(session, plan, target, folder, archive=archive, resume=resume, dry_run=dry_run)
+
+
+def _begun(
+    folder: RunFolder, archive: Snapshot, target: Tenant | OemTenant, *, resume: bool, flags: dict[str, Any]
+) -> Plan:
     """The plan of the run that was begun, which must be for the same work."""
     from qlikmigrate.cli.execution import require_resume
     from qlikmigrate.cli.request import read_decisions

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from qlikmigrate.cli.output import Output
 from qlikmigrate.kernel.clock import SystemClock
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qlikmigrate.config.key_source import KeySource
     from qlikmigrate.config.tenants import OemTenant, Tenant
     from qlikmigrate.kernel.event import Event
+    from qlikmigrate.kernel.row import Row
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class Session:
 
     `closing`: the last words to people. `requests`: sent so far, by all clients. `identities`, `passphrase`: where the
     keys are that open archives; nothing of them is read before it is needed. `tenant`: whose snapshots of a vault.
+    `row`: the row of a clone to many that this is for.
     """
 
     command: str
@@ -47,6 +49,7 @@ class Session:
     identities: tuple[KeySource, ...] = ()
     passphrase: KeySource | None = None
     tenant: str = ""
+    row: Row | None = None
     clock: SystemClock = field(factory=SystemClock)
     started: float = field(factory=time.monotonic)
     exit_code: int = 0
@@ -73,6 +76,10 @@ class Session:
         if self._opener is None:
             self._opener = read_opener(self.identities, self.passphrase, self.environ)
         return self._opener
+
+    def beside(self, target: str, row: Row) -> Session:
+        """The session of one of many targets: it reports for itself, and shares all else."""
+        return evolve(self, output=self.output.beside(target), row=row, exit_code=0, report={}, closing=[])
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` in an event loop of its own.

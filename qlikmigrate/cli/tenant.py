@@ -12,27 +12,31 @@ if TYPE_CHECKING:
     from qlikmigrate.api.endpoint import Access
     from qlikmigrate.cli.session import Session
     from qlikmigrate.config.tenants import OemTenant, Tenant
+    from qlikmigrate.kernel.row import Row
     from qlikmigrate.model.selection import Selectors
 
 
-def find_any_tenant(session: Session, name: str) -> Tenant | OemTenant:
-    """What the tenants file calls `name`, whatever its kind; says which file with `--verbose`."""
+def find_any_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant | OemTenant:
+    """What the tenants file calls `name`, whatever its kind; says which file with `--verbose`.
+
+    `row`: whose cells its table takes.
+    """
     from qlikmigrate.config.tenants import open_tenant
 
-    tenant = open_tenant(name, session.config, session.environ)
+    tenant = open_tenant(name, session.config, session.environ, row=row)
     session.output(Log(message=f"tenant `{name}` is described in {tenant.source}", level="debug"))
     return tenant
 
 
-def find_tenant(session: Session, name: str) -> Tenant:
-    """The tenant of Qlik Cloud of that name, for commands that do not know OEM accounts.
+def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenant:
+    """The tenant of Qlik Cloud of that name, for commands that do not know OEM accounts. `row`: as above.
 
     Raises:
         UsageError: it is an OEM account.
     """
     from qlikmigrate.config.tenants import Tenant
 
-    tenant = find_any_tenant(session, name)
+    tenant = find_any_tenant(session, name, row=row)
     if not isinstance(tenant, Tenant):
         raise UsageError(
             f"`{name}` is an OEM account: `{session.command}` is for Qlik Cloud",
@@ -49,15 +53,15 @@ def is_oem_account(session: Session, name: str) -> bool:
     return "/" in name and not Path(name).exists() and names_oem_account(name, session.config, session.environ)
 
 
-def find_oem_account(session: Session, name: str) -> OemTenant:
-    """The one OEM account of that name, for commands that know nothing else.
+def find_oem_account(session: Session, name: str, *, row: Row | None = None) -> OemTenant:
+    """The one OEM account of that name, for commands that know nothing else. `row`: as above.
 
     Raises:
         UsageError: it is a tenant of Qlik Cloud, or all accounts of a provider.
     """
     from qlikmigrate.config.tenants import OemTenant
 
-    tenant = find_any_tenant(session, name)
+    tenant = find_any_tenant(session, name, row=row)
     if not isinstance(tenant, OemTenant):
         raise UsageError(
             f"`{name}` is a tenant of Qlik Cloud: `{session.command}` is for OEM accounts",
@@ -70,6 +74,18 @@ def find_oem_account(session: Session, name: str) -> OemTenant:
             hint=f"write {name}/ACCOUNT, its externalid or guid",
         )
     return tenant
+
+
+def find_target(session: Session, name: str, *, row: Row | None = None) -> Tenant | OemTenant:
+    """What automations are brought into: a tenant of Qlik Cloud, or one OEM account. `row`: as above.
+
+    Raises:
+        UsageError: it is a provider with all its accounts.
+    """
+    from qlikmigrate.config.tenants import OemTenant
+
+    tenant = find_any_tenant(session, name, row=row)
+    return find_oem_account(session, name, row=row) if isinstance(tenant, OemTenant) else tenant
 
 
 def require_write(target: Tenant | OemTenant, what: str) -> None:

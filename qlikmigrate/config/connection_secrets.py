@@ -12,14 +12,20 @@ from typing import Any
 
 from attrs import evolve
 
+from qlikmigrate.config.placeholder import filled_reference
 from qlikmigrate.config.secret_source import parse_source
 from qlikmigrate.config.table import Table
 from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.kernel.row import Row, filled
 from qlikmigrate.kernel.secret import Secret
 
 
-def read_connection_secrets(path: Path, environ: Mapping[str, str]) -> dict[str, dict[str, Secret]]:
+def read_connection_secrets(
+    path: Path, environ: Mapping[str, str], *, row: Row | None = None
+) -> dict[str, dict[str, Secret]]:
     """Connection id or name → parameter name → value. Relative files are looked up beside the secrets file.
+
+    `row`: whose cells references and literal values take.
 
     Raises:
         UsageError: it is missing, malformed, or open to others; a reference in it leads nowhere.
@@ -37,7 +43,7 @@ def read_connection_secrets(path: Path, environ: Mapping[str, str]) -> dict[str,
     connections = table.take("connections", dict, {})
     table.finish()
     found = {
-        key: _connection(values, f'[connections."{key}"] of {path}', environ, path.parent)
+        key: _connection(values, f'[connections."{key}"] of {path}', environ, path.parent, row)
         for key, values in connections.items()
     }
     if os.name == "posix" and stat.S_ISREG(mode):
@@ -48,12 +54,17 @@ def read_connection_secrets(path: Path, environ: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _connection(values: Any, where: str, environ: Mapping[str, str], folder: Path) -> dict[str, Secret]:
+def _connection(
+    values: Any, where: str, environ: Mapping[str, str], folder: Path, row: Row | None
+) -> dict[str, Secret]:
     if not isinstance(values, Mapping):
         raise UsageError(f"{where} must be a table: parameter name = value")
     found: dict[str, Secret] = {}
     for name, value in values.items():
-        source = parse_source(value, where=f"`{name}` in {where}", literal=True, command=True)
+        what = f"`{name}` in {where}"
+        if isinstance(value, str):
+            value = filled(row, value, what=what, secret=True)
+        source = parse_source(filled_reference(value, row, what=what), where=what, literal=True, command=True)
         if source.form == "command":
             raise UsageError(f"{source.where}: `command` is for the tenants file", hint="write env, file or keyring")
         found[name] = evolve(source, text=True).read(environ=environ, folder=folder)

@@ -18,11 +18,13 @@ from qlikmigrate.api.endpoint import Access, ApiKey, Endpoint
 from qlikmigrate.api.oem.endpoint import OemEndpoint
 from qlikmigrate.config.address import check_address
 from qlikmigrate.config.oem_table import read_oem
+from qlikmigrate.config.placeholder import filled_tenant
 from qlikmigrate.config.qlik_context import PREFIX, read_context
 from qlikmigrate.config.table import Table
 from qlikmigrate.config.table_value import TableContext
 from qlikmigrate.config.tenant_table import CLOUD_EXAMPLE, read_cloud
 from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.kernel.row import Row
 
 FILE_NAME = "qlikmigrate.toml"
 ENVIRONMENT_NAME = "QLIKMIGRATE_CONFIG"
@@ -125,8 +127,12 @@ def _check_ownership(path: Path, state: os.stat_result, *, local: bool) -> None:
         )
 
 
-def open_tenant(name: str, explicit: str | None, environ: Mapping[str, str]) -> Tenant | OemTenant:
+def open_tenant(
+    name: str, explicit: str | None, environ: Mapping[str, str], *, row: Row | None = None
+) -> Tenant | OemTenant:
     """The tenant called `name` on the command line, secrets resolved; `partner/ACCOUNT` is one of an OEM table's.
+
+    `row`: whose cells its table takes.
 
     Raises:
         UsageError: it is unknown or wrongly described, or a secret is unset.
@@ -143,7 +149,7 @@ def open_tenant(name: str, explicit: str | None, environ: Mapping[str, str]) -> 
     context = TableContext(name=table_name, path=file.path, local=file.local, environ=environ)
     if not isinstance(values, Mapping):
         raise UsageError(f"{context.where} must be a table", hint=f"write [tenants.{name}] on a line of its own")
-    table = Table(values, context.where)
+    table = Table(filled_tenant(values, row, where=context.where), context.where)
     kind = table.take("kind", str, "cloud")
     if kind == "oem":
         if table_name != name and not account.strip():

@@ -20,11 +20,11 @@ from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.ledger import Entry, LedgerWriter, read_ledger
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
 from qlikmigrate.importer.readback import Reading, read_back
-from qlikmigrate.importer.result import Result, count, outcome_of
+from qlikmigrate.importer.result import ObjectError, Result, count, outcome_of
 from qlikmigrate.importer.run_folder import RunFolder, run_name
 from qlikmigrate.importer.runbook import tasks_of
 from qlikmigrate.importer.target import Target, list_rows
-from qlikmigrate.importer.writer import ObjectError, Writer
+from qlikmigrate.importer.writer import Writer
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import StaleError, UsageError
 from qlikmigrate.kernel.event import Outcome, Problem, Progress, Severity, Sink

@@ -85,7 +85,7 @@ def owner_mode_of(target: Target, owner: str, wish: str) -> OwnerMode | None:
 def plan_connections(given: ConnectionInput) -> ConnectionPlan:
     """Decide for every connection that the selection uses, before the automations are decided on."""
     used = used_connections(given.source)
-    problems = list(_misnamed(given, used))
+    problems = list(misnamed(given.values, given.parameters, used))
     actions = []
     for one in used:
         action = _decide(given, one)
@@ -193,9 +193,11 @@ def _space_of(given: ConnectionInput, one: Entity) -> str:
     return ""
 
 
-def _misnamed(given: ConnectionInput, used: Collection[Entity]) -> Iterable[Problem]:
+def misnamed(
+    values: Values, parameters: Mapping[str, tuple[Parameter, ...]], used: Collection[Entity]
+) -> Iterable[Problem]:
     """What the secrets file says and nobody can make sense of."""
-    for key in sorted(given.values):
+    for key in sorted(values):
         meant = [one for one in used if one.id.lower() == key.lower()] or [one for one in used if one.name == key]
         where = f"secrets file, connection `{key}`"
         if len(meant) > 1:
@@ -213,8 +215,8 @@ def _misnamed(given: ConnectionInput, used: Collection[Entity]) -> Iterable[Prob
                 message=f"the selection uses no connection `{key}`",
                 where=where,
             )
-        elif (asked := given.parameters.get(meant[0].id)) is not None:
-            unknown = sorted(set(given.values[key]) - {parameter.name for parameter in asked})
+        elif (asked := parameters.get(meant[0].id)) is not None:
+            unknown = sorted(set(values[key]) - {parameter.name for parameter in asked})
             if unknown:
                 yield Problem(
                     code="secrets-unknown-parameter",

@@ -6,7 +6,7 @@ write is in doubt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ class Done:
     `sent`: the face of the last document sent, `stored`: of the answer to it; either is what we wrote last.
     `runs`: `maxConcurrentRuns` in that answer. `off`: it was off when the write in doubt was begun.
     `consent`: a connection that waits for a person's consent.
+    Of OEM accounts: `before`: ids that were there before the first of the writes in doubt, `first` when that one was
+    sent, `tries` how many there were; `answered`: the service said that it did it. `window_s`: how long an installed
+    automation may have been on. `candidates`: what an ambiguous write may have made. `seen`: `updated_at` when it was
+    last read back.
     """
 
     target_id: str | None = None
@@ -42,6 +46,18 @@ class Done:
     stored: Face | None = None
     runs: int | None = None
     off: bool = False
+    before: frozenset[str] = frozenset()
+    first: datetime | None = None
+    tries: int = 0
+    answered: bool = False
+    window_s: float | None = None
+    candidates: tuple[str, ...] = ()
+    seen: str = ""
+
+    @property
+    def window_is_open(self) -> bool:
+        """Whether an install may have left something on: it was sent, and nothing says that it is off."""
+        return self.in_doubt is Step.INSTALL or (Step.INSTALL in self.steps and Step.DISABLE not in self.steps)
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -57,7 +73,7 @@ class Done:
 @define
 class RunState:
     """What a journal says. `objects`: by key: an action's number, `space:SOURCE_ID`, `member:SPACE/ASSIGNEE`,
-    `connection:SOURCE_ID`, or `settings`.
+    `connection:SOURCE_ID`, `settings`, or `account`.
 
     `callers`: the users as whom it was run. `undone`: a rollback was begun.
     """
@@ -91,17 +107,28 @@ class Journal:
         return self.state.run_id
 
     def intend(
-        self, key: str, step: Step, *, since: datetime, by: str = "", face: Face | None = None, off: bool = False
+        self,
+        key: str,
+        step: Step,
+        *,
+        since: datetime,
+        by: str = "",
+        face: Face | None = None,
+        off: bool = False,
+        before: Collection[str] | None = None,
     ) -> None:
         """A write is about to be sent; `since` is the server's time, `by` the user who will own what it writes.
 
-        `face`: of the document that is sent. `off`: the automation is off, and must be off after it.
+        `face`: of the document that is sent. `off`: the automation is off, and must be off after it. `before`: ids of
+        what is there, where what the write makes is found by what was not.
         """
         line: dict[str, Any] = {"event": "intent", "key": key, "step": step.value, "since": rfc3339(since), "by": by}
         if face is not None:
             line["face"] = face.as_json()
         if off:
             line["off"] = True
+        if before is not None:
+            line["before"] = sorted(before)
         self._take(line)
 
     def done(self, key: str, step: Step, target_id: str, *, face: Face | None = None, runs: int | None = None) -> None:
@@ -116,6 +143,26 @@ class Journal:
     def fail(self, key: str, code: str, *, in_doubt: bool = False) -> None:
         """The write was not carried out; `in_doubt`: nobody can tell."""
         self._take({"event": "failed", "key": key, "code": code, "in_doubt": in_doubt})
+
+    def answered(self, key: str) -> None:
+        """The service said that it carried out the write in doubt."""
+        self._take({"event": "answered", "key": key})
+
+    def window(self, key: str, seconds: float) -> None:
+        """What was installed is off; it may have been on for so long."""
+        self._take({"event": "window", "key": key, "seconds": round(seconds, 3)})
+
+    def candidates(self, key: str, idents: Collection[str]) -> None:
+        """The write in doubt made one of these, and nobody can tell which."""
+        self._take({"event": "candidates", "key": key, "ids": sorted(idents)})
+
+    def seen(self, key: str, updated_at: str) -> None:
+        """It was read back as it should be; `updated_at` as the service says it."""
+        self._take({"event": "seen", "key": key, "updated_at": updated_at})
+
+    def consent(self, key: str) -> None:
+        """A connection waits for a person's consent."""
+        self._take({"event": "consent", "key": key})
 
     def act_as(self, user_id: str) -> None:
         """Who writes from here on."""
@@ -175,12 +222,21 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
             one = state.of(line["key"])
             one.in_doubt, one.since = Step(line["step"]), datetime.fromisoformat(line["since"])
             one.by, one.off = str(line["by"]) or one.by, bool(line.get("off"))
+            if "before" in line:
+                one.tries += 1
+            if "before" in line and one.first is None:
+                # What a lost attempt made may show only after a later one was begun.
+                one.before, one.first = frozenset(map(str, line["before"])), one.since
+            one.answered = False
             if "face" in line:
                 one.sent = Face.from_json(line["face"])
         case "done":
             one = state.of(line["key"])
             one.steps.append(Step(line["step"]))
             one.target_id, one.in_doubt, one.failed = str(line["id"]), None, ""
+            one.before, one.answered, one.candidates = frozenset(), False, ()
+            if line["step"] != Step.INSTALL:
+                one.first = None
             if "face" in line:
                 one.stored = Face.from_json(line["face"])
             one.runs = line.get("runs", one.runs)
@@ -188,9 +244,18 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
             one = state.of(line["key"])
             one.failed = str(line["code"])
             if not line["in_doubt"]:
-                one.in_doubt = None
+                one.in_doubt, one.before, one.first, one.answered = None, frozenset(), None, False
         case "consent":
             state.of(line["key"]).consent = True
+        case "answered":
+            state.of(line["key"]).answered = True
+        case "window":
+            one = state.of(line["key"])
+            one.window_s = max(one.window_s or 0.0, float(line["seconds"]))
+        case "candidates":
+            state.of(line["key"]).candidates = tuple(map(str, line["ids"]))
+        case "seen":
+            state.of(line["key"]).seen = str(line["updated_at"])
         case "finished":
             state.finished = True
         case "caller":

@@ -14,10 +14,12 @@ import orjson
 from attrs import field, frozen
 from cattrs.preconf.orjson import make_converter
 
+from qlikmigrate.importer.oem.action import AccountAction, OemAction
 from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.kernel.file import write_atomic
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.oem import SOURCE_KIND
 
 FORMAT = "qlikmigrate-plan"
 FORMAT_VERSION = 1
@@ -39,7 +41,7 @@ class Verb(StrEnum):
 
 
 class Step(StrEnum):
-    """One write. `SHELL` creates what cannot fire; `PUT` completes or updates."""
+    """One write. `SHELL` creates what cannot fire; `PUT` completes or updates. The last four: of OEM automations."""
 
     SHELL = "shell"
     CREATE = "create"
@@ -50,6 +52,10 @@ class Step(StrEnum):
     ENABLE = "enable"
     DELETE = "delete"
     CHECK = "check"
+    INSTALL = "install"
+    INPUTS = "inputs"
+    RENAME = "rename"
+    SCHEDULE = "schedule"
 
 
 class OwnerMode(StrEnum):
@@ -89,6 +95,7 @@ class Action:
     Of an update: `synced`: what `--sync` brings over; `new_owner`, `new_space`: where to, None: it stays. `own_text`:
     the PUT sends the target's own document, `repoint`: with its calls of these ids led to what the run made of them.
     `adopted`: the document was found to be the source's, so nothing of it is written.
+    `oem`: what is done with an automation of an OEM account, where owners, spaces and documents mean nothing.
     """
 
     seq: int
@@ -116,6 +123,7 @@ class Action:
     own_text: bool = False
     repoint: tuple[str, ...] = ()
     adopted: bool = False
+    oem: OemAction | None = None
     code: str = ""
     reason: str = ""
 
@@ -184,6 +192,8 @@ class PlanOptions:
     """What the plan was asked for.
 
     `drill`: each selected automation is made anew, whatever the target holds of it, and removed again at the end.
+    `from_table`: one of many targets, whose row of a table goes into values and secrets.
+    `create_account`, `account_name`: of an OEM account that does not exist yet.
     """
 
     owner: str = "auto"
@@ -197,6 +207,7 @@ class PlanOptions:
     same_tenant: SameTenant | None = None
     repoint_callers: bool = False
     drill: bool = False
+    from_table: bool = False
     allow: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -206,6 +217,8 @@ class PlanOptions:
     ids_file: str = ""
     mapping_hash: str = ""
     ledger: str = ""
+    create_account: bool = False
+    account_name: str = ""
 
 
 @frozen(kw_only=True)
@@ -283,7 +296,7 @@ class Forecast:
 
 @frozen(kw_only=True)
 class Plan:
-    """The whole plan. `refused`: preflight found errors, and `apply` will not start."""
+    """The whole plan. `refused`: preflight found errors, and `apply` will not start. `account`: the OEM account."""
 
     tool_version: str
     created_at: str
@@ -295,6 +308,7 @@ class Plan:
     mail_domains: Mapping[str, str] = field(factory=dict)
     rewrite_code: bool = False
     rewrite_prose: bool = False
+    account: AccountAction | None = None
     settings: SettingsAction | None = None
     spaces: tuple[SpaceAction, ...] = ()
     connections: tuple[ConnectionAction, ...] = ()
@@ -322,7 +336,13 @@ class Plan:
         writes = [len(one.steps) for one in self.actions]
         writes += [len(one.steps) for one in self.connections]
         writes += [one.writes for one in self.spaces]
-        return sum(writes) + (1 if self.settings else 0)
+        account = self.account is not None and self.account.creates
+        return sum(writes) + (1 if self.settings else 0) + account
+
+    @property
+    def is_oem(self) -> bool:
+        """Whether it is for an OEM account."""
+        return self.target.api == SOURCE_KIND
 
     @property
     def changes(self) -> bool:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from qlikmigrate.importer.plan import COUNTED, Action, ConnectionAction, Verb
+from qlikmigrate.kernel.error import QlikmigrateError
 from qlikmigrate.kernel.event import Outcome, Problem
 
 K = TypeVar("K")
+
+
+class ObjectError(Exception):
+    """One object's work cannot go on; the others' can. `code` is a stable word."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
 
 
 @frozen(kw_only=True)
@@ -26,7 +36,11 @@ class Task:
 
 @frozen(kw_only=True)
 class Result:
-    """The end of a run. `ids`: (kind, source id, target id) of everything that has a counterpart now."""
+    """The end of a run. `ids`: (kind, source id, target id) of everything that has a counterpart now.
+
+    `windows`: id of an automation that was installed → seconds that it may have been on. `alarms`: what nobody may
+    overlook, one sentence each. `fatal`: why the run could not go on, where there is a result all the same.
+    """
 
     outcomes: tuple[Outcome, ...]
     problems: tuple[Problem, ...]
@@ -35,6 +49,9 @@ class Result:
     counts: Mapping[str, Mapping[str, int]]
     failed: int
     differing: int
+    windows: Mapping[str, float] = field(factory=dict)
+    alarms: tuple[str, ...] = ()
+    fatal: QlikmigrateError | None = None
 
 
 def count(actions: Mapping[K, Action] | Mapping[K, ConnectionAction], outcomes: Mapping[K, Outcome]) -> dict[str, int]:

@@ -29,6 +29,7 @@ from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.lost_create import Wanted, find_created
 from qlikmigrate.importer.own_text import own_body
 from qlikmigrate.importer.plan import Action, OwnerMode, Step
+from qlikmigrate.importer.result import ObjectError
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.importer.schedule_keeper import ScheduleKeeper
 from qlikmigrate.importer.target import Target, list_rows, read_automation
@@ -52,15 +53,6 @@ def _stored(answer: object) -> Face | None:
 def _runs(answer: object) -> int | None:
     runs = answer.get("maxConcurrentRuns") if isinstance(answer, Mapping) else None
     return runs if isinstance(runs, int) else None
-
-
-class ObjectError(Exception):
-    """One object's work cannot go on; the others' can. `code` is a stable word."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 @define

@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, Kind | None] = {
     "connectors": Kind.CONNECTOR,
     "connections": Kind.CONNECTION,
     "automations": Kind.AUTOMATION,
+    "templates": Kind.TEMPLATE,
     "ids": None,
 }
 _OTHER_SECTIONS = ("format", "hosts", "values", "mail_domains", "rules", "rewrite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 import orjson
@@ -15,7 +15,10 @@ from qlikmigrate.importer.result import Result, Task
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
-_TITLES = {"automation": "Automations", "connection": "Connections", "space": "Spaces", "settings": "Settings"}
+_TITLES = {
+    "automation": "Automations", "connection": "Connections", "space": "Spaces", "settings": "Settings",
+    "account": "Account",
+}  # fmt: skip
 _OUTCOME_HEAD = ("| status | action | name | source id | target id | reason |", "|---|---|---|---|---|---|")
 
 
@@ -39,6 +42,9 @@ def report_json(plan: Plan, result: Result) -> str:
         "problems": [asdict(one) for one in result.problems],
         "tasks": [asdict(one) for one in result.tasks],
     }
+    if plan.is_oem:
+        value["alarms"] = list(result.alarms)
+        value["install_windows"] = {"longest_s": max(result.windows.values(), default=0.0), "seconds": result.windows}
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
@@ -53,6 +59,7 @@ def report_markdown(plan: Plan, result: Result) -> str:
     lines = [
         f"# Restore into `{plan.target.name}`",
         "",
+        *[line for alarm in result.alarms for line in (f"**{cell(alarm)}**", "")],
         f"From `{plan.archive.path}` (tenant {plan.archive.tenant_name}) into {plan.target.host}.",
         "",
         "| " + " | ".join(counts) + " |",
@@ -60,6 +67,8 @@ def report_markdown(plan: Plan, result: Result) -> str:
         "| " + " | ".join(str(number) for number in counts.values()) + " |",
         "",
     ]
+    if result.windows:
+        lines += [window_words(result.windows), ""]
     lines += problem_lines(result.problems)
     by_kind: dict[str, list[Outcome]] = {"automation": []}
     for one in result.outcomes:
@@ -69,6 +78,15 @@ def report_markdown(plan: Plan, result: Result) -> str:
         lines += [_outcome_line(one) for one in sorted(outcomes, key=lambda one: (one.status, one.name))]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def window_words(windows: Mapping[str, float]) -> str:
+    """How long what was installed may have been on."""
+    longest = max(windows, key=lambda ident: windows[ident])
+    return (
+        f"{len(windows)} installed; on for at most {windows[longest]:.3f} s before they were switched off "
+        f"(automation {longest})"
+    )
 
 
 def problem_lines(problems: Iterable[Problem]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Recreating automations in an account of Qlik Application Automation for OEM."""
