@@ -38,6 +38,7 @@ def activate_command(
     Refuses while one of them is on at the source, or nobody can tell. Run it again after it was cut short.
     """
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli import oem_run
     from qlikmigrate.cli.confirm import confirm
     from qlikmigrate.cli.going_live import find_source, open_view, report_live, tell_outcomes
     from qlikmigrate.cli.run import target_of_run
@@ -46,6 +47,16 @@ def activate_command(
     from qlikmigrate.importer.activation import outcome_of_item
     from qlikmigrate.kernel.error import RefusedError
 
+    if (found := oem_run.open_oem_run(session, run_path)) is not None:
+        oem_run.activate(
+            session,
+            *found,
+            source_name=source_name,
+            include_unready=include_unready,
+            allow=frozenset(allow),
+            dry_run=dry_run,
+        )
+        return
     view = open_view(session, run_path)
     target = target_of_run(session, view)
     if not dry_run:

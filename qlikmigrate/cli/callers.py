@@ -26,22 +26,33 @@ def callers_command(session: Session, run_path: str, out: str, with_tokens: bool
     Sends GETs only. With tokens FILE is a secret: hand it over as one, and delete it.
     """
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli import oem_run
     from qlikmigrate.cli.run import open_run
     from qlikmigrate.cli.tenant import check_place
-    from qlikmigrate.importer.caller_list import callers_csv, read_callers
+    from qlikmigrate.importer.caller_list import read_callers
     from qlikmigrate.kernel.error import UsageError
-    from qlikmigrate.kernel.file import write_atomic
 
     check_place(out)
     if Path(out).exists() and not force:
         raise UsageError(f"{out} exists", hint="--force replaces it", code="output-exists")
+    oem = oem_run.open_oem_run(session, run_path)
+    if oem is not None:
+        found = oem_run.read_callers(session, *oem, with_tokens=with_tokens)
+        _write(session, found, out, with_tokens=with_tokens)
+        return
     view, tenant = open_run(session, run_path)
 
     async def work() -> CallerList:
         async with session.connect(tenant, Access.READ) as client:
             return await read_callers(client, view, tokens=with_tokens, clock=session.clock, sink=session.output)
 
-    found = session.run(work)
+    _write(session, session.run(work), out, with_tokens=with_tokens)
+
+
+def _write(session: Session, found: CallerList, out: str, *, with_tokens: bool) -> None:
+    from qlikmigrate.importer.caller_list import callers_csv
+    from qlikmigrate.kernel.file import write_atomic
+
     write_atomic(Path(out), callers_csv(found.rows, tokens=with_tokens).encode())
     for problem in found.problems:
         session.output(problem)

@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 def rollback_command(session: Session, run_path: str, force: bool, dry_run: bool) -> None:
     """Undo RUN: delete what it created, restore what it updated, where nobody changed, enabled or ran it since.
 
-    Adopted automations are never touched. What is kept is listed. Asks first.
+    Adopted automations are never touched. What is kept is listed. In an OEM account what RUN started is switched off,
+    and nothing is deleted. Asks first.
     """
+    from qlikmigrate.cli import oem_run
     from qlikmigrate.cli.confirm import confirm
     from qlikmigrate.cli.run import open_run
     from qlikmigrate.cli.tenant import require_write
 
+    if (found := oem_run.open_oem_run(session, run_path)) is not None:
+        oem_run.roll_back(session, *found, force=force, dry_run=dry_run)
+        return
     view, tenant = open_run(session, run_path)
     if not dry_run:
         require_write(tenant, "rolling back")

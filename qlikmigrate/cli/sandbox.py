@@ -13,9 +13,10 @@ from qlikmigrate.cli.session import Session
 
 @command("sandbox", "Serve embedded tenants on loopback until Ctrl-C")
 @click.option(
-    "--port", type=click.IntRange(0, 65534), default=0, help="The source's port; the target has the next one."
+    "--port", type=click.IntRange(0, 65532), default=0, help="The source's port; the others have the next ones."
 )
-def sandbox_command(session: Session, port: int) -> None:
+@click.option("--oem", is_flag=True, help="Serve two OEM partners with their accounts as well.")
+def sandbox_command(session: Session, port: int, oem: bool) -> None:
     """Serve an embedded source and target tenant; print a ready tenants file once they accept connections."""
     import asyncio
 
@@ -23,7 +24,12 @@ def sandbox_command(session: Session, port: int) -> None:
     from qlikmigrate.sandbox import Sandbox
 
     try:
-        sandbox = Sandbox(port)
+        if oem:
+            from qlikmigrate.sandbox.oem import OemSandbox
+
+            sandbox: Sandbox | OemSandbox = OemSandbox(port)
+        else:
+            sandbox = Sandbox(port)
     except OSError as error:
         raise UsageError(f"cannot listen on port {port}: {error.strerror}", hint="choose another --port") from None
     with sandbox:

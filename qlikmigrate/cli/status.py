@@ -26,6 +26,10 @@ _NOUNS = {
     "id-in-code": "ids in source code",
     "id-in-name": "ids in names",
     "ambiguous-id": "ambiguous ids",
+    "hand-built": "automations to build by hand",
+    "schedule-unknown": "unknown schedules",
+    "setup-incomplete": "setups to go through",
+    "connection-values-missing": "connections to make",
 }
 
 
@@ -35,9 +39,13 @@ _NOUNS = {
 def status_command(session: Session, run_path: str, links: bool) -> None:
     """Read the target again and tick the tasks of RUN. Sends GETs only; ends with 4 while something is left."""
     from qlikmigrate.api.endpoint import Access
+    from qlikmigrate.cli import oem_run
     from qlikmigrate.cli.run import open_run
     from qlikmigrate.importer.status import read_status
 
+    if (found := oem_run.open_oem_run(session, run_path)) is not None:
+        _tell(session, oem_run.read_status(session, *found, links=links), links=links)
+        return
     view, tenant = open_run(session, run_path)
 
     async def work() -> Status:

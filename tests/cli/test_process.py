@@ -131,13 +131,16 @@ def test_other_alphabets(stage: Stage) -> None:
 
 
 def test_sandbox(tmp_path: Path) -> None:
-    """Its tenants file works as printed; a taken port is 2; Ctrl-C ends it with 0."""
+    """Its tenants file works as printed, partners included; a taken port is 2; Ctrl-C ends it with 0."""
     tenants = tmp_path / "t.toml"
-    with tenants.open("wb") as file, subprocess.Popen([*PROGRAM, "sandbox"], cwd=tmp_path, stdout=file) as process:
+    words = [*PROGRAM, "sandbox", "--oem"]
+    with tenants.open("wb") as file, subprocess.Popen(words, cwd=tmp_path, stdout=file) as process:
         try:
-            wait_for(lambda: "[tenants.target]" in tenants.read_text())
+            wait_for(lambda: "[tenants.partner-b]" in tenants.read_text())
             tenants.chmod(0o644)
             done = call("clone", "source", "target", "--config", tenants, "--json", cwd=tmp_path)
+            assert done.returncode == 0, done.stdout[-1000:]
+            done = call("backup", "partner", "-o", "p.qma", "--config", tenants, "--json", cwd=tmp_path)
             assert done.returncode == 0, done.stdout[-1000:]
             port = tenants.read_text().partition("127.0.0.1:")[2].partition('"')[0]
             taken = call("sandbox", "--port", port, "--json", cwd=tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from qlikmigrate.api.endpoint import Access
 from qlikmigrate.api.oem.client import OemClient
 from qlikmigrate.api.oem.endpoint import KeyPair, OemEndpoint, OemLimits
 from qlikmigrate.archive import ArchiveWriter, open_archive
+from qlikmigrate.exporter.oem.collector import OemExportOptions, export_oem
+from qlikmigrate.exporter.oem.schedule_file import read_schedules
+from qlikmigrate.exporter.oem.supply import Supply
 from qlikmigrate.importer.counterpart import PlanRequest
 from qlikmigrate.importer.oem.prepare import make_oem_plan
 from qlikmigrate.importer.oem.restore import apply_oem_plan
@@ -25,10 +27,6 @@ from qlikmigrate.kernel.clock import ManualClock
 from qlikmigrate.kernel.event import discard
 from qlikmigrate.kernel.message import Handler
 from qlikmigrate.kernel.secret import Secret
-from qlikmigrate.model.document import Document, Part
-from qlikmigrate.model.inventory import TenantFacts
-from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.remap.mapping_file import MappingFile, parse
 from qlikmigrate.sandbox.oem import OemService, OemSwitches, Partner, seed_model
@@ -61,7 +59,7 @@ class OemRig:
     secrets: dict[str, dict[str, str]] = field(factory=lambda: dict(SECRETS))
     handler: Handler | None = None
     limits: OemLimits = LIMITS
-    schedules: dict[str, dict[str, Any]] = field(factory=dict)
+    schedules: list[dict[str, Any]] = field(factory=list)
     selectors: Selectors = field(factory=Selectors)
 
     @property
@@ -86,9 +84,15 @@ class OemRig:
         """The model account of the source, as an archive."""
         calm, self.source.switches = self.source.switches, OemSwitches()
 
+        handed_in = self.folder / "schedules.json"
+        handed_in.write_bytes(orjson.dumps(self.schedules))
+        supply = Supply(schedules=read_schedules(handed_in) if self.schedules else ())
+        options = OemExportOptions(account=self.partner.model, supply=supply)
+
         async def work() -> None:
             async with self.open(self.source, Access.READ) as client:
-                await write_archive(client, self.archive, self.partner.model, self.schedules)
+                writer = ArchiveWriter(self.archive, force=True)
+                await export_oem(client, writer, options, clock=self.clock, sink=discard)
 
         asyncio.run(work())
         self.source.switches = calm
@@ -174,57 +178,11 @@ class OemRig:
         return sorted(one.name for one in blends if one.state == "available" and not one.is_bundle)
 
 
-async def write_archive(client: OemClient, path: Path, account: str, schedules: dict[str, dict[str, Any]]) -> None:
-    """An archive of one account, made by hand."""
-    writer = ArchiveWriter(path, force=True)
-
-    def add(kind: Kind, ident: str, raw: bytes, part: Part = Part.DETAIL) -> None:
-        writer.add(Document(kind=kind, id=ident, part=part, raw=raw))
-
-    async def detail(kind: Kind, operation: str, ident: str, **ids: str) -> Any:
-        answer = await client.call(operation, **ids)
-        value = answer.json()
-        for key in ("link", "additional"):
-            value.pop(key, None)
-        add(kind, ident, orjson.dumps(value))
-        return value
-
-    await detail(Kind.ACCOUNT, "account.get", account, account=account)
-    blends: list[str] = []
-    connections: list[str] = []
-    templates: set[str] = set()
-    connectors: set[str] = set()
-    rows = [orjson.loads(raw) async for raw in client.rows("blend.list", account=account)]
-    for row in rows:
-        for one in (row, *row.get("sub_blends", ())):
-            value = await detail(Kind.AUTOMATION, "blend.get", one["guid"], account=account, blend=one["guid"])
-            blends.append(one["guid"])
-            templates |= {value["template_guid"]} - {None}
-    async for raw in client.rows("datasource.list", account=account):
-        guid = orjson.loads(raw)["guid"]
-        value = await detail(Kind.CONNECTION, "datasource.get", guid, account=account, datasource=guid)
-        connections.append(guid)
-        connectors.add(value["connector"]["guid"])
-    for guid in sorted(templates):
-        await detail(Kind.TEMPLATE, "template.get", guid, template=guid)
-    for guid in sorted(connectors):
-        await detail(Kind.CONNECTOR, "connector.get", guid, connector=guid)
-    for guid, schedule in schedules.items():
-        add(Kind.SCHEDULE, guid, orjson.dumps(schedule))
-    add(Kind.MEMBERSHIP, account, orjson.dumps({"automations": blends, "connections": connections}))
-    now = datetime(2026, 11, 1, tzinfo=UTC)
-    writer.finish(
-        Manifest(
-            tool_version="0", source_kind="oem", tenant=TenantFacts(id=account, name="model", host="api.blendr.io")
-        ),
-        Capture(started_at=now, finished_at=now),
-    )
-
-
-def schedules_of(service: OemService, account: str) -> dict[str, dict[str, Any]]:
+def schedules_of(service: OemService, account: str) -> list[dict[str, Any]]:
     """What people would hand in: schedule and state of every automation."""
-    return {
-        guid: {
+    return [
+        {
+            "automation": guid,
             "schedule_start_at": one.schedule.start_at,
             "schedule_stop_at": one.schedule.stop_at,
             "schedule_interval": one.schedule.interval,
@@ -233,7 +191,7 @@ def schedules_of(service: OemService, account: str) -> dict[str, dict[str, Any]]
         }
         for guid, one in service.accounts[account].blends.items()
         if not one.is_bundle
-    }
+    ]
 
 
 def make_rig(folder: Path, *, known: bool = True, **switches: Any) -> OemRig:

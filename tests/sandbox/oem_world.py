@@ -13,6 +13,10 @@ from qlikmigrate.kernel.message import Reply, Request
 from qlikmigrate.sandbox.oem import OemInput, OemSchedule, OemService, OemSwitches
 
 SHOP = OemInput(field_name="shop", is_required=True, default="Berlin")
+MAIL_PARAMS = {
+    "Sender": "a@acme.example", "Host": "smtp.acme.example", "Port": "587", "Username": "a",
+    "Password": "planted-mail-password",
+}  # fmt: skip
 HOURLY = OemSchedule(interval=3600)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+
+import httpx
 from oem_world import OemWorld
 
 from qlikmigrate.kernel.clock import ManualClock
-from qlikmigrate.sandbox.oem import OemService, OemSwitches, seed_model
+from qlikmigrate.sandbox.oem import OemSandbox, OemService, OemSwitches, seed_model
 
 
 def _seeded(**switches: object) -> tuple[OemWorld, OemService]:
@@ -40,3 +43,38 @@ def test_same_seed_same_answers() -> None:
     (one, _), (two, _) = _seeded(), _seeded()
     for path in (f"{one.a}/blends", "/templates", f"{one.a}/datasources"):
         assert one("GET", path).body == two("GET", path).body
+
+
+def test_the_sandbox_is_ready_to_use() -> None:
+    """The printed tenants file opens both partners: templates of equal names under other guids, an account to copy."""
+    with OemSandbox(clock=ManualClock()) as sandbox:
+        tenants = tomllib.loads(sandbox.tenants_toml())["tenants"]
+        assert list(tenants) == ["source", "target", "partner", "partner-b"]
+        found: dict[str, dict[str, str]] = {}
+        for name in ("partner", "partner-b"):
+            tenant = tenants[name]
+            assert (tenant["kind"], tenant["access"]) == ("oem", "write")
+            pair = {"x-app-id": tenant["app_id"], "x-api-key": tenant["api_key"]}
+            with httpx.Client(base_url=tenant["url"], headers=pair, trust_env=False) as client:
+                found[name] = {row["name"]: row["guid"] for row in client.get("templates").json()}
+                if "account" in tenant:
+                    account = tenant["account"]
+                    assert len(client.get(f"accounts/{account}/blends").json()["data"]) == 20
+        assert set(found["partner"]) == set(found["partner-b"])
+        assert set(found["partner"].values()).isdisjoint(found["partner-b"].values())
+        assert not sandbox.partner.undocumented
+        assert tenants["partner"]["limits"]["per_minute"] == sandbox.partner.switches.per_minute
+
+
+def test_the_seed_names_what_it_made() -> None:
+    """What the seed returns names what is stored: keys lead to automations and parts, workspaces to what would run."""
+    _, service = _seeded()
+    partner = seed_model(OemService("velo", clock=ManualClock(), seed=3))
+    account = service.accounts[partner.model]
+    assert set(partner.automations.values()) == set(account.blends)
+    assert set(partner.connections.values()) == set(account.datasources)
+    assert set(partner.workspaces) == {one.guid for one in account.blends.values() if not one.is_bundle}
+    assert {name: service.templates[guid].name for name, guid in partner.templates.items()} == {
+        name: name for name in partner.templates
+    }
+    assert set(partner.accounts.values()) == set(service.accounts)

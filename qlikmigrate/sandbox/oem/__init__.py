@@ -12,8 +12,9 @@ from qlikmigrate.sandbox.oem.record import (
     Run,
     Template,
 )
-from qlikmigrate.sandbox.oem.seed import Partner, seed_model
+from qlikmigrate.sandbox.oem.seed import Partner, seed_model, seed_other, seed_templates
 from qlikmigrate.sandbox.oem.service import OemService
+from qlikmigrate.sandbox.oem.stage import OemSandbox
 from qlikmigrate.sandbox.oem.switches import (
     AccountIds,
     DuplicateAccount,
@@ -39,6 +40,7 @@ __all__ = [
     "OemConnector",
     "OemInput",
     "OemParam",
+    "OemSandbox",
     "OemSchedule",
     "OemService",
     "OemSwitches",
@@ -48,4 +50,6 @@ __all__ = [
     "Undocumented",
     "WindowRun",
     "seed_model",
+    "seed_other",
+    "seed_templates",
 ]

@@ -67,8 +67,11 @@ class Runs:
         if blend.account.expired or blend.activated_at is None:
             return
         self.start(blend, "scheduled", at, scheduled_for=at)
+        if blend.schedule.interval == 0:
+            blend.due = None
+            return
         # Of a long time that passed at once, no more runs are made than would be kept.
-        after = max(at, now - timedelta(seconds=max(blend.schedule.interval, 1) * _KEPT))
+        after = max(at, now - timedelta(seconds=blend.schedule.interval * _KEPT))
         self._expect(blend, schedule.next_start(blend.schedule, blend.activated_at, after))
 
     def start(

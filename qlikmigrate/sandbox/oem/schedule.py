@@ -76,15 +76,15 @@ def _aware(text: str | None, zone: str) -> datetime | None:
 
 
 def next_start(schedule: OemSchedule, activated_at: datetime, after: datetime) -> datetime | None:
-    """The first moment after `after` at which it starts its blend; None: never."""
+    """The first moment after `after` at which it starts its blend; None: never. What starts once is asked once."""
     if schedule.interval < 0:
         return None
     start = _aware(schedule.start_at, schedule.timezone)
     stop = _aware(schedule.stop_at, schedule.timezone)
     if schedule.interval == 0:
         due = start or activated_at
-        # Once: what was due before it was switched on is over.
-        if due < activated_at or due < after or (due == after and due != activated_at):
+        # What was due before it was switched on is over.
+        if due < activated_at:
             return None
     else:
         step = timedelta(seconds=schedule.interval)

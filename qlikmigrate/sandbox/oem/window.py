@@ -78,13 +78,13 @@ class Windows:
             self._open[blend.guid] = made
 
     def changed(self, blend: Blend, how: str) -> None:
-        """State or schedule of a blend was written."""
+        """State or schedule of a blend was written, and it was reckoned when it is due."""
         window = self._open.get(blend.top.guid)
         if window is not None and all(one.state == "disabled" for one in blend.top.leaves()):
             window.end = self._realm.now()
             del self._open[blend.top.guid]
         is_watched = self._watches_all or blend.account.guid in self._watched
-        if is_watched and blend.top.guid not in self._open and blend.state == "available" and blend.is_scheduled:
+        if is_watched and blend.top.guid not in self._open and blend.due is not None:
             self.sightings.append(ArmedSighting(blend.guid, stamp(self._realm.now()), how))
 
     def started(self, run: Run, at: datetime) -> None:

@@ -1,0 +1,97 @@
+"""An OEM run from the command line: plan, apply, restore, clone, and what is done with a run afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oem_stage import OemStage, oem_staged
+
+SECRETS = """
+[connections."Velo CRM"]
+environment = "production"
+api_key = "planted-velo-key"
+[connections."Company mail"]
+Sender = "a@b.example"
+Host = "smtp"
+Port = "587"
+Username = "bi"
+Password = "planted-smtp-password"
+[connections."Dealer mail"]
+Sender = "a@b.example"
+Host = "smtp"
+Port = "587"
+Username = "dealers"
+Password = "planted-dealer-password"
+[connections.Warehouse]
+"Base URL" = "https://wms.example"
+"API Key" = "planted-warehouse-key"
+"""
+ALLOW = "oem-starts-on-install"
+
+
+@pytest.fixture
+def stage(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[OemStage]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with oem_staged(tmp_path, capsys) as made:
+        (tmp_path / "secrets.toml").write_text(SECRETS)
+        (tmp_path / "secrets.toml").chmod(0o600)
+        yield made
+
+
+def restore(stage: OemStage, *words: str, source: str | Path = "", target: str = "partner/new") -> Any:
+    return stage.cli(
+        "restore", source or stage.folder / "a.qma", target, "--connections", "create", "--create-account",
+        "--secrets", stage.folder / "secrets.toml", "--allow", ALLOW, "--run", stage.folder / "run", *words,
+    )  # fmt: skip
+
+
+def consent(stage: OemStage, account: str = "new") -> None:
+    for one in stage.service.account(account).datasources.values():
+        if one.link:
+            stage.service.consent(one.link)
+
+
+def test_a_restore_from_its_plan_to_its_rollback(stage: OemStage) -> None:
+    """Refused, restored in part, consented, resumed, started and undone: each with the exit code that it has."""
+    stage.backup()
+    assert stage.cli("plan", stage.folder / "a.qma", "partner/nwe").code == 2
+    refused = stage.cli("restore", stage.folder / "a.qma", "partner/new", "--create-account", "--connections", "create",
+                        "--secrets", stage.folder / "secrets.toml")  # fmt: skip
+    assert refused.code == 6
+    assert len(stage.service.accounts) == 3
+    first = restore(stage)
+    assert first.code == 3
+    assert first.summary["counts"]["automations"]["failed"] == 5
+    status = stage.cli("status", stage.folder / "run", "--links")
+    assert status.code == 4
+    links = {one["redirect"] for one in status.lines if one.get("kind") == "link"}
+    for link in links:
+        stage.service.consent(link)
+    assert restore(stage, "--resume").code == 0
+    assert restore(stage, "--resume").code == 0
+    on = [one for one in stage.service.account("new").blends.values() if one.state == "available" and one.is_scheduled]
+    assert not on
+    assert stage.cli("activate", stage.folder / "run", "--yes").code == 6
+    started = stage.cli("activate", stage.folder / "run", "--yes", "--allow", "source-on", "--include-unready")
+    assert (started.code, started.summary["counts"]["automations"]["failed"]) == (0, 0)
+    on = [one for one in stage.service.account("new").blends.values() if one.state == "available" and one.is_scheduled]
+    assert on
+    callers = stage.cli("callers", stage.folder / "run", "-o", stage.folder / "callers.csv")
+    assert callers.code == 0
+    assert "/widgets/" in (stage.folder / "callers.csv").read_text()
+    undone = stage.cli("rollback", stage.folder / "run", "--yes")
+    assert undone.code == 0
+    on = [one for one in stage.service.account("new").blends.values() if one.state == "available" and not one.is_bundle]
+    assert not on, undone.lines
+    assert stage.cli("cutover", stage.folder / "run", "--yes").code == 2
+    assert stage.cli("reassign", stage.folder / "run", "--yes").code == 2
+    assert not stage.service.undocumented
+    leaves = "\n".join(path.read_text() for path in (stage.folder / "run").rglob("*") if path.is_file())
+    for secret in stage.service.secrets() | {"planted-velo-key", "demo-velo", "ghp_demo0123456789"}:
+        assert secret not in leaves
+        if secret not in links:
+            assert secret not in stage.heard
