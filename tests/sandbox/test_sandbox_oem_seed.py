@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
 
 import httpx
+import pytest
 from oem_world import OemWorld
 
 from qlikmigrate.kernel.clock import ManualClock
@@ -78,3 +80,18 @@ def test_the_seed_names_what_it_made() -> None:
         name: name for name in partner.templates
     }
     assert set(partner.accounts.values()) == set(service.accounts)
+
+
+def test_a_taken_port_frees_the_others() -> None:
+    """Four ports in a row are taken, or none."""
+    with socket.socket() as last:
+        last.bind(("127.0.0.1", 0))
+        taken = last.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            OemSandbox(taken - 3)
+    try:
+        sandbox = OemSandbox(taken - 3)
+    except OSError:
+        pytest.skip("one of the ports is taken")
+    with sandbox:
+        assert sandbox.other.base_url == f"http://127.0.0.1:{taken}/v1"
