@@ -50,13 +50,15 @@ class Dock:
     def accounts(self) -> list[str]:
         return [f"customer-{number:02}" for number in range(1, self.many + 1)]
 
-    def write(self) -> None:
+    def write(self, *, shared: bool = False) -> None:
+        """The tenants file, secrets and table. `shared`: accounts are named by a column, for one table of the file."""
         app_id, key = self.service.key_pair()
         config = self.folder / "tenants.toml"
         config.write_text(
             f'[tenants.partner]\nkind = "oem"\nurl = "{self.service.base_url}"\napp_id = "{app_id}"\n'
             f'api_key = "{key}"\naccess = "write"\n'
-            "limits = { per_minute = 60000, timeout_seconds = 1, concurrency = 8 }\n"
+            + ('account = "{code}"\n' if shared else "")
+            + "limits = { per_minute = 60000, timeout_seconds = 1, concurrency = 8 }\n"
         )
         config.chmod(0o600)
         secrets = self.folder / "secrets.toml"
@@ -66,9 +68,9 @@ class Dock:
             'Password = "{pass}"\n'
         )
         secrets.chmod(0o600)
-        lines = ["target,no,name,pass"]
+        lines = ["target,code,no,name,pass"]
         lines += [
-            f'partner/{one},{number},"Customer, {number}",{SECRET}{number}'
+            f'partner{"" if shared else "/" + one},{one},{number},"Customer, {number}",{SECRET}{number}'
             for number, one in enumerate(self.accounts, start=1)
         ]
         (self.folder / "customers.csv").write_text("\n".join(lines) + "\n")
@@ -247,8 +249,14 @@ def test_one_key_pair_has_one_rate(make_dock: Callable[..., Dock], monkeypatch: 
 def test_secrets_stay_where_they_are(make_dock: Callable[..., Dock]) -> None:
     """No key, password, token or link in any file of the clone or in what is told."""
     dock = make_dock(2)
+    dock.write(shared=True)
     ended = dock.clone()
     assert ended.code == 0
+    assert {one["target"] for one in ended.of("item")} == {"partner/customer-01", "partner/customer-02"}
+    dock.check()
+    # A part of the clone is a run like any other: its account is found by the row.
+    parts = [str(dock.runs / "targets" / one) for one in ("partner-customer-01", "partner-customer-02")]
+    assert [run(["status", one, "--config", str(dock.folder / "tenants.toml")]) for one in parts] == [4, 4]
     texts = [path.read_bytes().decode(errors="replace") for path in dock.runs.rglob("*") if path.is_file()]
     told = "\n".join([*texts, json.dumps(ended.lines)])
     assert len(texts) > 15
