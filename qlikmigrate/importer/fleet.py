@@ -32,13 +32,19 @@ _BADLY = (Standing.FAILED, Standing.REFUSED)
 
 @frozen(kw_only=True)
 class Ending:
-    """How one target stands. `code`, `reason`: why it is not well. `counts`: by kind, as in its own report."""
+    """How one target stands. `code`, `reason`: why it is not well. `counts`: by kind, as in its own report.
+
+    `windows`: how many automations were installed in an account, and `longest_window_s` for how long one of them may
+    have been on.
+    """
 
     standing: Standing = Standing.NOT_STARTED
     code: str = ""
     reason: str = ""
     counts: Counts = field(factory=dict)
     seconds: float = 0.0
+    windows: int = 0
+    longest_window_s: float = 0.0
 
 
 @frozen(kw_only=True)
