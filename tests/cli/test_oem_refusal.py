@@ -14,7 +14,6 @@ from qlikmigrate.sandbox import Server
 
 # Command lines by command. ARCHIVE, PLAN and RUN are of a Cloud tenant; the target of PLAN and RUN has become OEM.
 LINES: dict[str, list[str]] = {
-    "backup": ["backup OEM -o OUT", "backup OEM/acme -o OUT"],
     "diff": ["diff ARCHIVE tenant:OEM", "diff tenant:OEM/acme ARCHIVE"],
     "mapping": ["mapping ARCHIVE OEM -o OUT"],
     "plan": ["plan ARCHIVE OEM -o OUT", "plan ARCHIVE OEM/acme -o OUT"],
@@ -31,8 +30,8 @@ LINES: dict[str, list[str]] = {
 }
 # Those that name no tenant, or take an OEM account.
 OTHERS = {
-    "demo", "sandbox", "doctor", "list", "show", "cat", "scan", "log", "verify", "prune", "repair", "repack", "export",
-    "import",
+    "demo", "sandbox", "doctor", "backup", "list", "show", "cat", "scan", "log", "verify", "prune", "repair", "repack",
+    "export", "import",
 }  # fmt: skip
 
 
