@@ -148,7 +148,18 @@ def test_folder_keeps_what_it_is_told(tmp_path: Path) -> None:
         folder.grid_path.write_text(text)
         with pytest.raises(CorruptError):
             folder.endings()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "plan.json").write_text("{}")
+
+
+def test_folder_takes_what_a_killed_process_left(tmp_path: Path) -> None:
+    """Half-written files from before the beginning are swept away; anything else is refused and stays."""
+    folder = FleetFolder(tmp_path)
+    left = (".qlikmigrate-0123456789abcdef.partial", ".clone.json.x1y2", "source.qma")
+    for name in left:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(UsageError):
-        FleetFolder(tmp_path / "other").prepare()
+        folder.prepare()
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([*left, "plan.json"])
+    (tmp_path / "plan.json").unlink()
+    folder.prepare()
+    assert list(tmp_path.iterdir()) == []
