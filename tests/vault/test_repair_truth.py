@@ -207,7 +207,7 @@ def test_immutable_store(clock: ManualClock) -> None:
     assert isinstance(Config(id="x"), Config)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(one, marks=pytest.mark.slow) for one in range(12, 60))])
 def test_much_damage_at_once(seed: int) -> None:
     """Whatever has happened to a vault and however much of it is hurt: all that it says after a repair is true."""
     chance = random.Random(seed)

@@ -89,8 +89,8 @@ class Gate:
     async def hold(self, turns: int) -> int:
         """Wait until so many turns are free and keep them out of the others' reach; how many they are.
 
-        They are less than `turns` only where the bucket does not hold as many, besides what others hold. Who holds some
-        gives each back with `use` or `let_go`.
+        They are less than `turns` only where the bucket does not hold more than that, besides what others hold. Who
+        holds some gives each back with `use` or `let_go`.
         """
         async with self._queue():
             # Not waiting for the others' turns: they may be waiting in this very line.
@@ -121,7 +121,8 @@ class Gate:
         return self._line
 
     def _most(self) -> int:
-        return max(int(self._capacity) - self._held, 0)
+        """How many may be held now. One is always left: who holds all the others may itself need it to go on."""
+        return max(int(self._capacity) - 1 - self._held, 0)
 
     def _take(self) -> None:
         self._level -= 1
