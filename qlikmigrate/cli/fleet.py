@@ -89,8 +89,8 @@ def clone_many(
         _check_begun(folder, table, flags, resume=resume)
     with ExitStack() as stack:
         if not dry_run:
-            folder.prepare()
             stack.enter_context(folder_lock(folder.path))
+            folder.prepare()
         given = stack.enter_context(
             _snapshot(session, source, folder, dry_run=dry_run, allow_incomplete=allow_incomplete, flags=flags)
         )

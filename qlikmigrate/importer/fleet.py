@@ -173,12 +173,21 @@ async def sail(
     finally:
         for task in tasks:
             task.cancel()
-        # Each is let come to its own end: what must not be left open at a target is closed by then.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         for task, name in tasks.items():
             ended = not task.cancelled() and task.exception() is None
             fleet.end(name, task.result() if ended else Ending(standing=Standing.STOPPED, code="interrupted"))
             told(name)
+
+
+async def _ended(tasks: Iterable[asyncio.Future[Ending]]) -> None:
+    """Each is let come to its own end, however often somebody asks to stop: what must not stay open is closed then."""
+    left = {one for one in tasks if not one.done()}
+    while left:
+        try:
+            _, left = await asyncio.wait(left)
+        except asyncio.CancelledError:
+            left = {one for one in left if not one.done()}
 
 
 def total(endings: Iterable[Ending]) -> dict[str, dict[str, int]]:

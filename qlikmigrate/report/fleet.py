@@ -15,6 +15,7 @@ _KINDS = {"automations": "", "connections": " connections", "spaces": " spaces"}
 def ending_row(name: str, ending: Ending, run: str) -> dict[str, Any]:
     """One target for machines."""
     return {
+        "kind": "target",
         "target": name,
         "status": ending.standing.value,
         "code": ending.code,

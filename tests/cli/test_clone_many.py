@@ -59,6 +59,7 @@ def test_one_archive_to_twelve_tenants(make_harbour: Make) -> None:
     assert len(scene.source.tenant.seen) == read
     rows = {one["target"]: one for one in ended.of("item")}
     assert len(ended.of("item")) == len(rows) == 12
+    assert {one["kind"] for one in rows.values()} == {"target"}
     assert {name: one["status"] for name, one in rows.items()} == scene.grid() == {
         name: {"t05": "refused", "t07": "failed"}.get(name, "done") for name in scene.targets
     }  # fmt: skip
