@@ -7,8 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
+from light import lightly_locked
+from oem_stage import OemStage, oem_staged
 from stage import Stage, staged
+
+from qlikmigrate.sandbox.oem import OemSwitches
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +52,12 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
+def light_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed with a passphrase in this process costs next to nothing to seal and to open."""
+    monkeypatch.setattr(pyrage.passphrase, "encrypt", lightly_locked)
+
+
+@pytest.fixture
 def make_stage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Stage]]:
@@ -64,3 +75,20 @@ def make_stage(
 def stage(make_stage: Callable[..., Stage]) -> Stage:
     """A stage with the default answers."""
     return make_stage()
+
+
+@pytest.fixture
+def make_oem_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., OemStage]]:
+    """Makes a stage of OEM accounts whose provider answers as the given switches say."""
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+        yield lambda switches=None: stack.enter_context(oem_staged(tmp_path, capsys, switches))
+
+
+@pytest.fixture(params=["documented", "hostile"])
+def oem_stage(request: pytest.FixtureRequest, make_oem_stage: Callable[..., OemStage]) -> OemStage:
+    """A stage of OEM accounts, once as the vendor's pages have it and once otherwise."""
+    switches: OemSwitches = getattr(OemSwitches, request.param)()
+    return make_oem_stage(switches)

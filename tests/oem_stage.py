@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from attrs import define
+from attrs import define, evolve
 from stage import Ended
 
 from qlikmigrate.archive import open_archive
 from qlikmigrate.cli.app import run
+from qlikmigrate.kernel.message import Reply, Request
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import Snapshot
 from qlikmigrate.sandbox import Server
@@ -25,10 +27,23 @@ class OemStage:
 
     folder: Path
     service: OemService
-    server: Server
     partner: Partner
     capture: Any
     heard: str = ""
+    # Called with method and path before a request is answered, and with path and value of what is answered to a GET.
+    before: Callable[[str, str], None] = lambda method, path: None
+    bend: Callable[[str, Any], Any] | None = None
+
+    def handle(self, request: Request) -> Reply:
+        """Answer as the service does, but for what the test bends."""
+        path = urlsplit(request.url).path
+        self.before(request.method, path)
+        reply = self.service.handle(request)
+        if self.bend is None or request.method != "GET" or reply.lost or reply.response.status != 200:
+            return reply
+        body = json.dumps(self.bend(path, json.loads(reply.response.body)), ensure_ascii=False).encode()
+        headers = {**reply.response.headers, "content-length": str(len(body))}
+        return evolve(reply, response=evolve(reply.response, body=body, headers=headers))
 
     @property
     def config(self) -> Path:
@@ -78,10 +93,10 @@ def oem_staged(folder: Path, capture: Any, switches: OemSwitches | None = None, 
     """A stage whose provider answers as `switches` say."""
     service = OemService("velo", switches=switches or OemSwitches.documented(), seed=seed)
     partner = seed_model(service)
-    server = Server(service.handle).start()
+    stage = OemStage(folder, service, partner, capture)
+    server = Server(stage.handle).start()
     service.base_url = f"{server.url}/v1"
     try:
-        stage = OemStage(folder, service, server, partner, capture)
         stage.write_config()
         yield stage
     finally:

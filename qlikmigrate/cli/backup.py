@@ -14,7 +14,7 @@ from qlikmigrate.cli.session import Session
 if TYPE_CHECKING:
     from qlikmigrate.archive import Sealer
     from qlikmigrate.config.tenants import OemTenant, Tenant
-    from qlikmigrate.exporter.oem.collector import OemExportOptions
+    from qlikmigrate.exporter.oem.export_option import OemExportOptions
     from qlikmigrate.kernel.event import Sink
     from qlikmigrate.model.earlier import Earlier
     from qlikmigrate.model.manifest import Manifest
@@ -123,7 +123,7 @@ def _oem_options(
                     code="only-for-oem",
                 )
         return None
-    from qlikmigrate.exporter.oem.collector import OemExportOptions
+    from qlikmigrate.exporter.oem.export_option import OemExportOptions
     from qlikmigrate.exporter.oem.schedule_file import read_schedules
     from qlikmigrate.exporter.oem.supply import Supply
     from qlikmigrate.exporter.oem.workspace_file import read_workspaces
@@ -222,7 +222,8 @@ def _reader(
                 return await export(client, writer, options, clock=session.clock, sink=sink, earlier=earlier)
 
         return read
-    from qlikmigrate.exporter.oem.collector import OemExportOptions, export_oem
+    from qlikmigrate.exporter.oem.collector import export_oem
+    from qlikmigrate.exporter.oem.export_option import OemExportOptions
 
     wanted = evolve(
         oem or OemExportOptions(),

@@ -15,6 +15,8 @@ from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
     from qlikmigrate.importer.diff import Diff, DiffRequest
+    from qlikmigrate.importer.oem_diff import OemDiff
+    from qlikmigrate.model.kind import Kind
     from qlikmigrate.model.snapshot import Snapshot
 
 _FORCED = "tenant:"
@@ -53,6 +55,7 @@ def diff_command(
     """
     from qlikmigrate.importer.diff import Diff
     from qlikmigrate.kernel.error import UsageError
+    from qlikmigrate.model.oem import is_oem
 
     if run_path and mapping_path:
         raise UsageError("--run and --mapping exclude each other", hint="a run knows the mapping that it was made with")
@@ -60,9 +63,26 @@ def diff_command(
     with ExitStack() as stack:
         sides = [stack.enter_context(_opened(session, name)) for name in (a, b)]
         whole = all(one.manifest.complete for one in sides)
-        counts = _tell(session, Diff(sides[0], sides[1], request), title=f"{a} → {b}", shape=shape)
+        if any(map(is_oem, sides)):
+            found: Diff | OemDiff = _oem_diff(sides[0], sides[1], request)
+        else:
+            found = Diff(sides[0], sides[1], request)
+        counts = _tell(session, found, title=f"{a} → {b}", shape=shape)
     _close(session, counts, whole=whole)
     session.report.update(a=a, b=b, run=run_path)
+
+
+def _oem_diff(old: Snapshot, new: Snapshot, request: DiffRequest) -> OemDiff:
+    """Raises: UsageError when only one side is of OEM accounts, or a flag means nothing for them."""
+    from qlikmigrate.importer.oem_diff import OemDiff
+    from qlikmigrate.kernel.error import UsageError
+    from qlikmigrate.model.oem import is_oem
+
+    if not (is_oem(old) and is_oem(new)):
+        raise UsageError("an OEM account is compared with an OEM account, a tenant of Qlik Cloud with a tenant")
+    if request.run or request.decisions is not None or request.with_calls:
+        raise UsageError("--run, --mapping and --with-calls are for Qlik Cloud: OEM automations pair by guid or name")
+    return OemDiff(old, new, request.selectors)
 
 
 def _request(
@@ -101,17 +121,18 @@ def _opened(session: Session, name: str) -> Iterator[Snapshot]:
 
     from qlikmigrate.cli.archive import names_archive, open_snapshot
     from qlikmigrate.cli.backup import take_snapshot
-    from qlikmigrate.cli.tenant import find_tenant
+    from qlikmigrate.cli.tenant import find_any_tenant, is_oem_account
     from qlikmigrate.kernel.event import Event, Problem, Severity
     from qlikmigrate.model.selection import Selectors
+    from qlikmigrate.remap import input_value
     from qlikmigrate.remap.secret import CODE
 
     def tell(event: Event) -> None:
         # That is said to whoever keeps an archive; this one is gone in a moment.
-        if not isinstance(event, Problem) or event.code != CODE:
+        if not isinstance(event, Problem) or event.code not in (CODE, input_value.CODE):
             session.output(event)
 
-    if not name.startswith(_FORCED) and names_archive(name):
+    if not name.startswith(_FORCED) and names_archive(name) and not is_oem_account(session, name):
         with open_snapshot(session, name) as archive:
             if not archive.manifest.complete:
                 for problem in archive.manifest.problems:
@@ -119,7 +140,7 @@ def _opened(session: Session, name: str) -> Iterator[Snapshot]:
                         session.output(problem)
             yield archive
         return
-    tenant = find_tenant(session, name.removeprefix(_FORCED))
+    tenant = find_any_tenant(session, name.removeprefix(_FORCED))
     with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
         path = Path(place) / "tenant.qma"
         take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False, sink=tell)
@@ -127,33 +148,38 @@ def _opened(session: Session, name: str) -> Iterator[Snapshot]:
             yield archive
 
 
-def _tell(session: Session, diff: Diff, *, title: str, shape: str) -> Counter[str]:
-    """Tell each automation that differs; how many there are of each kind."""
+def _tell(session: Session, diff: Diff | OemDiff, *, title: str, shape: str) -> dict[Kind, Counter[str]]:
+    """Tell each object that differs; how many there are, by kind and standing."""
     from qlikmigrate.cli.telling import tell_problems
     from qlikmigrate.importer.diff import Standing
+    from qlikmigrate.model.kind import Kind
     from qlikmigrate.report.difference import Teller, compared_markdown, compared_row
 
     old, new = diff.namings
-    teller = Teller(old=old, new=new, token_hashes=diff.old.token_hashes | diff.new.token_hashes)
-    counts: Counter[str] = Counter({standing.value: 0 for standing in Standing})
+    teller = Teller(old=old, new=new, token_hashes=diff.token_hashes)
+    counts: dict[Kind, Counter[str]] = {}
     problems = list(diff.problems)
     output = session.output
     if shape == "md" and not output.json:
         output.item({}, f"# Differences: {title}", "")
     for one in diff:
-        counts[one.standing.value] += 1
+        counts.setdefault(one.kind, Counter({each.value: 0 for each in Standing}))[one.standing.value] += 1
         problems += one.problems
         if one.standing in (Standing.SAME, Standing.UNKNOWN):
             continue
         row, lines = compared_row(one, teller)
         output.item(row, *(compared_markdown(one, teller) if shape == "md" else lines))
+    problems += [one for one in diff.problems if one not in problems]
     tell_problems(session, problems)
+    counts.setdefault(Kind.AUTOMATION, Counter({each.value: 0 for each in Standing}))
     return counts
 
 
-def _close(session: Session, counts: Counter[str], *, whole: bool) -> None:
+def _close(session: Session, found: dict[Kind, Counter[str]], *, whole: bool) -> None:
+    counts = sum(found.values(), Counter[str]())
     differ = counts["changed"] + counts["added"] + counts["removed"]
-    session.report.update(complete=whole, counts={"automations": {"compared": counts.total(), **counts}})
+    told = {f"{kind.value}s": {"compared": one.total(), **one} for kind, one in found.items()}
+    session.report.update(complete=whole, counts=told)
     words = [f"{counts[word]} {word}" for word in ("changed", "added", "removed", "unreadable") if counts[word]]
     same = f"{counts['same']} the same"
     unknown = f", {counts['unknown']} not comparable" if counts["unknown"] else ""

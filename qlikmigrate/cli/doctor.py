@@ -11,16 +11,20 @@ from qlikmigrate.cli.session import Session
 @command("doctor", "What can I read and write here, and what is missing")
 @click.argument("tenant")
 def doctor_command(session: Session, tenant: str) -> None:
-    """Probe TENANT with harmless reads and say what this identity can do there."""
+    """Probe TENANT, or PARTNER/ACCOUNT of OEM, with harmless reads and say what this identity can do there."""
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.tenant import find_tenant
-    from qlikmigrate.ops.doctor import Check, examine
+    from qlikmigrate.cli.tenant import find_any_tenant
+    from qlikmigrate.config.tenants import Tenant
+    from qlikmigrate.ops import doctor, oem_doctor
 
-    found = find_tenant(session, tenant)
+    found = find_any_tenant(session, tenant)
 
-    async def work() -> list[Check]:
-        async with session.connect(found, Access.READ) as client:
-            return await examine(client)
+    async def work() -> list[doctor.Check]:
+        if isinstance(found, Tenant):
+            async with session.connect(found, Access.READ) as client:
+                return await doctor.examine(client)
+        async with session.connect_oem(found, Access.READ) as provider:
+            return await oem_doctor.examine(provider, found.account)
 
     findings = session.run(work)
     for one in findings:

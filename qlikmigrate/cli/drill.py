@@ -76,6 +76,8 @@ def drill_command(
     """
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.tenant import find_tenant, require_write, selectors_of
+    from qlikmigrate.kernel.error import UsageError
+    from qlikmigrate.model.oem import is_oem
 
     _check_flags(into, run_path, flags)
     target = find_tenant(session, into) if into else None
@@ -83,6 +85,12 @@ def drill_command(
         require_write(target, "drilling")
     chosen = selectors_of(include, exclude)
     with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+        if is_oem(archive):
+            raise UsageError(
+                "a drill restores into a tenant of Qlik Cloud: the snapshot is of OEM accounts",
+                hint="restore it into an account of its own, which `--create-account` makes, and look there",
+                code="not-for-oem",
+            )
         cabinet = _cabinet(session, archive_path, evidence_path, archive, recipients)
         if not dry_run:
             cabinet.check()

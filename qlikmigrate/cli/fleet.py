@@ -89,8 +89,8 @@ def clone_many(
         _check_begun(folder, table, flags, resume=resume)
     with ExitStack() as stack:
         if not dry_run:
-            folder.prepare()
             stack.enter_context(folder_lock(folder.path))
+            folder.prepare()
         given = stack.enter_context(
             _snapshot(session, source, folder, dry_run=dry_run, allow_incomplete=allow_incomplete, flags=flags)
         )
@@ -370,12 +370,15 @@ class _Voyage:
         except Exception as error:
             self._tell_bug(error)
             standing, code, reason = Standing.FAILED, "bug", f"internal error: {type(error).__name__}"
+        windows = own.report.get("install_windows") or {}
         return Ending(
             standing=standing,
             code=code,
             reason=reason,
             counts=own.report.get("counts") or {},
             seconds=round(self._session.clock.monotonic() - began, 3),
+            windows=windows.get("count", 0),
+            longest_window_s=windows.get("longest_s", 0.0),
         )
 
     def _tell_bug(self, error: Exception) -> None:
@@ -409,11 +412,15 @@ class _Voyage:
         """The grid, in the folder and for the summary."""
         from qlikmigrate.importer.fleet import total
         from qlikmigrate.kernel.file import write_atomic
-        from qlikmigrate.report.fleet import grid_lines, grid_markdown, target_counts
+        from qlikmigrate.report.fleet import grid_lines, grid_markdown, target_counts, window_figures, window_line
 
         session, fleet = self._session, self._fleet
-        session.report["counts"] = {"targets": target_counts(fleet), **total(fleet.endings.values())}
+        endings = list(fleet.endings.values())
+        session.report["counts"] = {"targets": target_counts(fleet), **total(endings)}
         session.closing += grid_lines(fleet)
+        if figures := window_figures(endings):
+            session.report["install_windows"] = figures
+            session.closing.append(window_line(endings))
         if not self._dry_run:
             self._folder.save(dict(fleet.endings))
             page = self._folder.path / "grid.md"

@@ -86,11 +86,17 @@ def _label(info: SnapshotInfo) -> SnapshotLabel:
 
 
 def _content_key(snapshot: Snapshot, ident: str) -> Hashable | None:
-    """In one vault an automation's document lies in one place as long as it does not change."""
+    """In one vault an automation's document lies in one place as long as it does not change.
+
+    Of an OEM automation more is compared than that: None.
+    """
     from qlikmigrate.model.kind import Kind
+    from qlikmigrate.model.oem import is_oem
     from qlikmigrate.vault import VaultSnapshot
 
     assert isinstance(snapshot, VaultSnapshot)
+    if is_oem(snapshot):
+        return None
     return snapshot.content_key(Kind.AUTOMATION, ident)
 
 

@@ -22,7 +22,9 @@ def list_command(session: Session, path: str) -> None:
     """List the automations of an archive, the archives of a folder, or the snapshots of a vault."""
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.cli.vault import is_vault
+    from qlikmigrate.model.oem import is_oem
     from qlikmigrate.report.archive import automation_rows, snapshot_report
+    from qlikmigrate.report.oem import oem_automation_rows
 
     if is_vault(path):
         _list_vault(session, path)
@@ -31,7 +33,7 @@ def list_command(session: Session, path: str) -> None:
         _list_folder(session, Path(path))
         return
     with open_snapshot(session, path) as archive:
-        for row, text in automation_rows(archive):
+        for row, text in oem_automation_rows(archive) if is_oem(archive) else automation_rows(archive):
             session.output.item(row, text)
         session.report.update(snapshot_report(archive.manifest, path))
 
@@ -113,7 +115,9 @@ def _described(session: Session, name: str, automation: str | None) -> Iterator[
     from qlikmigrate.cli.vault import is_vault
     from qlikmigrate.importer.plan import read_plan
     from qlikmigrate.importer.run_folder import RunFolder
+    from qlikmigrate.model.oem import is_oem
     from qlikmigrate.report.archive import describe_archive, describe_automation, find_automation, snapshot_report
+    from qlikmigrate.report.oem import describe_oem_automation
     from qlikmigrate.report.plan import describe_plan, describe_run
 
     where = Path(name)
@@ -128,7 +132,8 @@ def _described(session: Session, name: str, automation: str | None) -> Iterator[
             if automation is None:
                 yield from describe_archive(archive)
             else:
-                yield from describe_automation(archive, find_automation(archive, automation))
+                describe = describe_oem_automation if is_oem(archive) else describe_automation
+                yield from describe(archive, find_automation(archive, automation))
             session.report.update(snapshot_report(archive.manifest, name))
 
 
@@ -152,11 +157,16 @@ def cat_command(session: Session, archive_path: str, ident: str, workspace: bool
     """
     from qlikmigrate.cli.archive import open_snapshot
     from qlikmigrate.model.document import received
+    from qlikmigrate.model.oem import is_oem
     from qlikmigrate.report.archive import find_document, snapshot_report, workspace_of
+    from qlikmigrate.report.oem import oem_workspace
 
     with open_snapshot(session, archive_path) as archive:
         document = find_document(archive, ident)
-        raw = workspace_of(document) if workspace else received(document)
+        if workspace:
+            raw = oem_workspace(archive, document.id) if is_oem(archive) else workspace_of(document)
+        else:
+            raw = received(document)
         session.report.update(snapshot_report(archive.manifest, archive_path))
     if session.output.json:
         session.output.item({"kind": document.kind.value, "id": document.id, "document": raw.decode("utf-8")})

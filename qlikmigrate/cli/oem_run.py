@@ -26,6 +26,7 @@ def open_oem_run(session: Session, path: str) -> tuple[RunView, OemTenant] | Non
         NotFoundError: no run was begun there.
         UsageError: the tenants file does not know the account.
     """
+    from qlikmigrate.cli.run import row_of
     from qlikmigrate.cli.tenant import find_oem_account
     from qlikmigrate.importer.run_view import RunView
 
@@ -34,7 +35,7 @@ def open_oem_run(session: Session, path: str) -> tuple[RunView, OemTenant] | Non
         return None
     session.report["run"] = path
     session.report["archive"] = view.plan.archive.path
-    return view, find_oem_account(session, view.plan.target.name)
+    return view, find_oem_account(session, view.plan.target.name, row=row_of(view))
 
 
 def read_status(session: Session, view: RunView, target: OemTenant, *, links: bool) -> Status:

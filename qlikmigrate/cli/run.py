@@ -36,10 +36,10 @@ def target_of_run(session: Session, view: RunView) -> Tenant:
     Raises:
         UsageError: the tenants file does not know it.
     """
-    return find_tenant(session, view.plan.target.name, row=_row_of(view))
+    return find_tenant(session, view.plan.target.name, row=row_of(view))
 
 
-def _row_of(view: RunView) -> Row | None:
+def row_of(view: RunView) -> Row | None:
     """The row of the table; None: there is none, or the table is gone or another one by now."""
     from qlikmigrate.config.target_table import read_target_table
     from qlikmigrate.importer.fleet_folder import cloning_of

@@ -46,6 +46,13 @@ def find_tenant(session: Session, name: str, *, row: Row | None = None) -> Tenan
     return tenant
 
 
+def is_oem_account(session: Session, name: str) -> bool:
+    """Whether `name` is PARTNER/ACCOUNT of the tenants file, where it might be a path that does not exist as well."""
+    from qlikmigrate.config.tenants import names_oem_account
+
+    return "/" in name and not Path(name).exists() and names_oem_account(name, session.config, session.environ)
+
+
 def find_oem_account(session: Session, name: str, *, row: Row | None = None) -> OemTenant:
     """The one OEM account of that name, for commands that know nothing else. `row`: as above.
 

@@ -162,6 +162,16 @@ def open_tenant(
     return Tenant(endpoint=endpoint, accept_unreadable=accepted, source=str(file.path))
 
 
+def names_oem_account(name: str, explicit: str | None, environ: Mapping[str, str]) -> bool:
+    """Whether `name` begins with an OEM table's and a slash. Without a tenants file it does not."""
+    try:
+        tables = load(explicit, environ).tables
+    except UsageError:
+        return False
+    partner, slash, account = name.partition("/")
+    return bool(slash and account) and _is_oem(tables.get(partner))
+
+
 def _is_oem(values: object) -> bool:
     return isinstance(values, Mapping) and values.get("kind") == "oem"
 

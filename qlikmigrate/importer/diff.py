@@ -51,7 +51,7 @@ class Standing(StrEnum):
 
 @frozen(kw_only=True)
 class Compared:
-    """One automation as both sides have it; `old` or `new` is None where a side has none."""
+    """One automation, or OEM connection, as both sides have it; `old` or `new` is None where a side has none."""
 
     standing: Standing
     old: Entity | None = None
@@ -64,6 +64,12 @@ class Compared:
         """Its name, the newer one."""
         one = self.new or self.old
         return one.name if one else ""
+
+    @property
+    def kind(self) -> Kind:
+        """What it is: an automation, or with OEM accounts a connection."""
+        one = self.new or self.old
+        return one.kind if one else Kind.AUTOMATION
 
 
 @frozen(kw_only=True)
@@ -115,6 +121,11 @@ class Diff:
     def new(self) -> Source:
         """The second side."""
         return self.source if self._swapped else self.target
+
+    @property
+    def token_hashes(self) -> frozenset[str]:
+        """SHA-256 of the execution tokens of both sides."""
+        return self.source.token_hashes | self.target.token_hashes
 
     @property
     def namings(self) -> tuple[tuple[Inventory, ...], tuple[Inventory, ...]]:

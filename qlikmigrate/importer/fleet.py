@@ -32,13 +32,19 @@ _BADLY = (Standing.FAILED, Standing.REFUSED)
 
 @frozen(kw_only=True)
 class Ending:
-    """How one target stands. `code`, `reason`: why it is not well. `counts`: by kind, as in its own report."""
+    """How one target stands. `code`, `reason`: why it is not well. `counts`: by kind, as in its own report.
+
+    `windows`: how many automations were installed in an account, and `longest_window_s` for how long one of them may
+    have been on.
+    """
 
     standing: Standing = Standing.NOT_STARTED
     code: str = ""
     reason: str = ""
     counts: Counts = field(factory=dict)
     seconds: float = 0.0
+    windows: int = 0
+    longest_window_s: float = 0.0
 
 
 @frozen(kw_only=True)
@@ -167,12 +173,21 @@ async def sail(
     finally:
         for task in tasks:
             task.cancel()
-        # Each is let come to its own end: what must not be left open at a target is closed by then.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         for task, name in tasks.items():
             ended = not task.cancelled() and task.exception() is None
             fleet.end(name, task.result() if ended else Ending(standing=Standing.STOPPED, code="interrupted"))
             told(name)
+
+
+async def _ended(tasks: Iterable[asyncio.Future[Ending]]) -> None:
+    """Each is let come to its own end, however often somebody asks to stop: what must not stay open is closed then."""
+    left = {one for one in tasks if not one.done()}
+    while left:
+        try:
+            _, left = await asyncio.wait(left)
+        except asyncio.CancelledError:
+            left = {one for one in left if not one.done()}
 
 
 def total(endings: Iterable[Ending]) -> dict[str, dict[str, int]]:

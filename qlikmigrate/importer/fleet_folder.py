@@ -13,10 +13,11 @@ import orjson
 from attrs import frozen
 from cattrs.preconf.orjson import make_converter
 
+from qlikmigrate.archive.writer import PARTIAL_PREFIX, PARTIAL_SUFFIX
 from qlikmigrate.importer.fleet import Ending
 from qlikmigrate.importer.run_folder import RunFolder
 from qlikmigrate.kernel.error import CorruptError, UsageError
-from qlikmigrate.kernel.file import private_folder, write_atomic
+from qlikmigrate.kernel.file import is_left_over, private_folder, write_atomic
 
 T = TypeVar("T")
 
@@ -76,15 +77,20 @@ class FleetFolder:
         return self.path / "grid.json"
 
     def prepare(self) -> None:
-        """Make the folder.
+        """Make the folder, without what a process left that was killed before it began. Its lock must be held.
 
         Raises:
             UsageError: there is something else in it.
         """
         private_folder(self.path)
-        # A snapshot alone was left by a process that was killed before it began.
-        if not self.started and any(one != self.snapshot_path for one in self.path.iterdir()):
-            raise UsageError(f"the folder is not empty: {self.path}", hint="name another with --run")
+        if self.started:
+            return
+        for one in self.path.iterdir():
+            half_written = one.name.startswith(PARTIAL_PREFIX) and one.name.endswith(PARTIAL_SUFFIX)
+            if one != self.snapshot_path and not half_written and not is_left_over(one.name, self._cloning_path):
+                raise UsageError(f"the folder is not empty: {self.path}", hint="name another with --run")
+        for one in self.path.iterdir():
+            one.unlink()
 
     def begin(self, cloning: Cloning) -> None:
         """Say what is being cloned: from now on this folder is of that."""

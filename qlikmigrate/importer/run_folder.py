@@ -11,7 +11,7 @@ from attrs import frozen
 from qlikmigrate.importer.journal import read_state
 from qlikmigrate.importer.plan import Plan, dump_plan, read_plan
 from qlikmigrate.kernel.error import NotFoundError, UsageError
-from qlikmigrate.kernel.file import private_folder, write_atomic
+from qlikmigrate.kernel.file import is_left_over, private_folder, write_atomic
 
 DEFAULT_FOLDER = Path("qlikmigrate-runs")
 
@@ -66,7 +66,7 @@ class RunFolder:
     def begin(self, plan: Plan) -> None:
         """Make the folder and put the plan into it."""
         private_folder(self.path)
-        if any(self.path.iterdir()):
+        if any(not is_left_over(one.name, self.plan_path) for one in self.path.iterdir()):
             raise UsageError(f"the run folder is not empty: {self.path}", hint="name another with --run")
         write_atomic(self.plan_path, dump_plan(plan))
 

@@ -37,6 +37,11 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     sync_folder(path.parent)
 
 
+def is_left_over(name: str, path: Path) -> bool:
+    """Whether a file of that name is what `write_atomic` left when it was killed before `path` was there."""
+    return name.startswith(f".{path.name}.")
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable, where the system knows how."""
     if os.name != "posix":

@@ -27,6 +27,15 @@ FIELDS: Mapping[str, str] = {
     "ownerId": "owner",
     "spaceId": "space",
     "maxConcurrentRuns": "maxConcurrentRuns",
+    # Of OEM accounts: see `model.oem_face`.
+    "run_mode": "run mode",
+    "template": "template",
+    "schedule": "schedule",
+    "inputs": "inputs",
+    "connector": "connector",
+    "connections": "connections",
+    "children": "children",
+    "setup_complete": "setup complete",
 }
 WRITTEN = ("name", "description", "schedules", "maxConcurrentRuns", "workspace")
 """What an update writes. Source: openapi/workflows-automations.json, request body of updateAutomation."""

@@ -20,6 +20,8 @@ from qlikmigrate.model.difference import Edit, compare
 from qlikmigrate.model.inventory import Entity, Inventory, entity
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Manifest, Note, Scope
+from qlikmigrate.model.oem import is_oem
+from qlikmigrate.model.oem_face import compare_faces, face_in
 from qlikmigrate.model.snapshot import Snapshot, parse
 from qlikmigrate.model.workspace import automations_called, blocks, connections_used, connectors_used
 
@@ -218,8 +220,9 @@ class _Reader:
         key = self._content_key(snapshot, self._ident) if self._content_key else None
         value = before if key is not None and key == self._key else None
         if value is None:
-            value = _value(snapshot, self._ident)
-        edits = compare(before, value) if before is not None and before is not value else ()
+            value = face_in(snapshot, self._ident) if is_oem(snapshot) else _value(snapshot, self._ident)
+        compared = compare_faces if is_oem(snapshot) else compare
+        edits = compared(before, value) if before is not None and before is not value else ()
         self._key, self._value = key, value
         self._others.update(snapshot.ids(Kind.AUTOMATION))
         if isinstance(entry, Version) and not edits:

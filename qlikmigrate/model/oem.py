@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qlikmigrate.kernel.error import CorruptError, UsageError
+from qlikmigrate.model.document import Document
 from qlikmigrate.model.inventory import as_bool
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import Snapshot, parse
@@ -89,7 +90,10 @@ class OemAutomation:
 
 @frozen(kw_only=True)
 class OemConnection:
-    """A datasource. `used_by`: automations that are hard-linked to it; loosely coupled ones are not known."""
+    """A datasource. `used_by`: automations that are hard-linked to it; loosely coupled ones are not known.
+
+    `states`: what it says of those, by id, which the automations' own answers need not show.
+    """
 
     id: str
     name: str
@@ -97,6 +101,7 @@ class OemConnection:
     connector_name: str = ""
     connected: bool | None = None
     used_by: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -223,14 +228,16 @@ def connection_of(value: Mapping[str, Any]) -> OemConnection:
     """The typed view of a datasource."""
     connector = value.get("connector")
     connector = connector if isinstance(connector, Mapping) else {}
-    linked = (_text(one, "guid") for one in _objects(value, "blends", "automations"))
+    linked = list(_objects(value, "blends", "automations"))
     return OemConnection(
         id=_text(value, "guid"),
         name=_text(value, "name"),
         connector_id=_text(connector, "guid"),
         connector_name=_text(connector, "name"),
         connected=as_bool(value.get("is_connected")),
-        used_by=tuple(dict.fromkeys(one for one in linked if one)),
+        used_by=tuple(dict.fromkeys(ident for one in linked if (ident := _text(one, "guid")))),
+        # Source: "Get datasource in account" shows `state` of the blends in it, "Get integration" does not.
+        states={_text(one, "guid"): state for one in linked if (state := _text(one, "state"))},
     )
 
 
@@ -327,16 +334,21 @@ def read_holding(snapshot: Snapshot, account: str = "") -> OemHolding:
     """
     chosen = choose_account(accounts_in(snapshot), account)
     automations, connections = _members(snapshot, chosen)
+    rows = {kind: _rows(snapshot, kind) for kind in (Kind.CONNECTION, Kind.TEMPLATE)}
     blends = {ident: automation_of(_value(snapshot, Kind.AUTOMATION, ident)) for ident in automations}
     children = {child for one in blends.values() for child in one.children}
-    sources = {ident: connection_of(_value(snapshot, Kind.CONNECTION, ident)) for ident in connections}
+    # What has no answer of its own in the snapshot is known by its list row.
+    sources = {ident: connection_of(_value(snapshot, Kind.CONNECTION, ident, rows)) for ident in connections}
+    states = {ident: state for one in sources.values() for ident, state in one.states.items()}
+    blends = {ident: one if one.state else evolve(one, state=states.get(ident, "")) for ident, one in blends.items()}
+    templates = sorted({*snapshot.ids(Kind.TEMPLATE), *rows[Kind.TEMPLATE]})
     return OemHolding(
         account=chosen,
         automations=blends,
         top=tuple(ident for ident in blends if ident not in children),
         connections=sources,
         connectors=_all(snapshot, Kind.CONNECTOR, connector_of),
-        templates=_all(snapshot, Kind.TEMPLATE, template_of),
+        templates={ident: template_of(_value(snapshot, Kind.TEMPLATE, ident, rows)) for ident in templates},
         schedules={
             ident: schedule_of(_value(snapshot, Kind.SCHEDULE, ident))
             for ident in snapshot.ids(Kind.SCHEDULE)
@@ -350,8 +362,18 @@ def _all(snapshot: Snapshot, kind: Kind, view: Callable[[Mapping[str, Any]], T])
     return {ident: view(_value(snapshot, kind, ident)) for ident in snapshot.ids(kind)}
 
 
-def _value(snapshot: Snapshot, kind: Kind, ident: str) -> Mapping[str, Any]:
-    value = parse(snapshot.detail(kind, ident).raw)
+Rows = Mapping[Kind, Mapping[str, Document]]
+
+
+def _rows(snapshot: Snapshot, kind: Kind) -> dict[str, Document]:
+    return {row.id: row for row in snapshot.rows(kind)}
+
+
+def _value(snapshot: Snapshot, kind: Kind, ident: str, rows: Rows | None = None) -> Mapping[str, Any]:
+    """An object's own document, or else its row."""
+    row = rows.get(kind, {}).get(ident) if rows else None
+    document = row if row is not None and ident not in snapshot.ids(kind) else snapshot.detail(kind, ident)
+    value = parse(document.raw)
     if not isinstance(value, Mapping):
         raise CorruptError(f"the {kind.value} {ident} is no object")
     return value
@@ -363,7 +385,10 @@ def _members(snapshot: Snapshot, account: Account) -> tuple[list[str], list[str]
         value = _value(snapshot, Kind.MEMBERSHIP, account.id)
     except KeyError:
         raise CorruptError(f"the archive does not say what the account `{account.label}` held") from None
-    held = {kind: set(snapshot.ids(kind)) for kind in (Kind.AUTOMATION, Kind.CONNECTION)}
+    held = {
+        Kind.AUTOMATION: set(snapshot.ids(Kind.AUTOMATION)),
+        Kind.CONNECTION: {*snapshot.ids(Kind.CONNECTION), *_rows(snapshot, Kind.CONNECTION)},
+    }
     named = ((Kind.AUTOMATION, value.get("automations")), (Kind.CONNECTION, value.get("connections")))
     automations, connections = (
         sorted(one for one in (ids if isinstance(ids, list) else ()) if one in held[kind]) for kind, ids in named

@@ -6,7 +6,9 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from qlikmigrate.model.oem import Input
+from qlikmigrate.kernel.event import Severity
+from qlikmigrate.model.oem import Input, automation_of
+from qlikmigrate.remap.finding import Finding
 from qlikmigrate.remap.secret_rule import mask
 
 CODE = "secret-in-inputs"
@@ -15,6 +17,19 @@ CODE = "secret-in-inputs"
 def looks_secret(one: Input, token_hashes: Collection[str] = ()) -> bool:
     """Whether its stored value, or a part of it, is one."""
     return any(masked != text for text, masked in _texts(one.value, _labels(one), token_hashes))
+
+
+def input_findings(value: Mapping[str, Any], token_hashes: Collection[str] = ()) -> Iterator[Finding]:
+    """The inputs of an OEM automation's document whose stored values look like secrets."""
+    for index, one in enumerate(automation_of(value).inputs):
+        if looks_secret(one, token_hashes):
+            yield Finding(
+                code=CODE,
+                severity=Severity.WARNING,
+                path=f"inputs[{index}].persisted_value",
+                message=f"stored in the input `{one.name}`",
+                hint="who can read the archive can read it: put it into a connection, and renew it",
+            )
 
 
 def shown_value(one: Input, token_hashes: Collection[str] = ()) -> Any:

@@ -14,6 +14,7 @@ from qlikmigrate.importer.diff import Compared, Standing
 from qlikmigrate.importer.plan import Action
 from qlikmigrate.model.difference import Change, Edit, Subject, labels_of
 from qlikmigrate.model.inventory import Inventory
+from qlikmigrate.model.kind import Kind
 from qlikmigrate.remap.secret import mask
 from qlikmigrate.report.archive import Row
 
@@ -115,12 +116,12 @@ def _shortened(text: str | None, at: int) -> str | None:
 def compared_row(one: Compared, teller: Teller) -> tuple[dict[str, Any], list[str]]:
     """One automation: an object for machines, lines for people."""
     row = {
-        "kind": "automation", "change": one.standing.value, "a_id": one.old.id if one.old else None,
+        "kind": one.kind.value, "change": one.standing.value, "a_id": one.old.id if one.old else None,
         "b_id": one.new.id if one.new else None, "name": mask(one.name),
         "edits": [teller.row(edit) for edit in one.edits],
     }  # fmt: skip
     return row, [
-        f"{_SIGNS[one.standing]} {one.standing.value:10} {mask(one.name)}  ({_ids(one)})",
+        f"{_SIGNS[one.standing]} {one.standing.value:10} {_word(one)}{mask(one.name)}  ({_ids(one)})",
         *(f"    {teller.line(edit)}" for edit in one.edits),
     ]
 
@@ -128,7 +129,7 @@ def compared_row(one: Compared, teller: Teller) -> tuple[dict[str, Any], list[st
 def compared_markdown(one: Compared, teller: Teller) -> list[str]:
     """The same as items of a Markdown list."""
     return [
-        f"- {one.standing.value}: **{plain_text(mask(one.name))}** ({code_span(_ids(one))})",
+        f"- {one.standing.value}: {_word(one)}**{plain_text(mask(one.name))}** ({code_span(_ids(one))})",
         *(f"  - {edit_markdown(edit, teller)}" for edit in one.edits),
     ]
 
@@ -138,6 +139,10 @@ def edit_rows(action: Action, edits: Iterable[Edit], teller: Teller) -> Iterator
     of = {"source_id": action.source_id, "target_id": action.target_id, "automation": mask(action.name)}
     for edit in edits:
         yield {"kind": "edit", **of, **teller.row(edit)}, f"    {teller.line(edit)}"
+
+
+def _word(one: Compared) -> str:
+    return "" if one.kind is Kind.AUTOMATION else f"{one.kind.value} "
 
 
 def _ids(one: Compared) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qlikmigrate.importer.fleet import Ending, Fleet, Standing
@@ -15,6 +15,7 @@ _KINDS = {"automations": "", "connections": " connections", "spaces": " spaces"}
 def ending_row(name: str, ending: Ending, run: str) -> dict[str, Any]:
     """One target for machines."""
     return {
+        "kind": "target",
         "target": name,
         "status": ending.standing.value,
         "code": ending.code,
@@ -22,7 +23,24 @@ def ending_row(name: str, ending: Ending, run: str) -> dict[str, Any]:
         "counts": {kind: dict(counts) for kind, counts in ending.counts.items()},
         "seconds": ending.seconds,
         "run": run or None,
+        **({"install_windows": windows} if (windows := window_figures([ending])) else {}),
     }
+
+
+def window_figures(endings: Iterable[Ending]) -> dict[str, Any]:
+    """How many automations were installed in accounts, and for how long one may have been on; nothing without any."""
+    found = [one for one in endings if one.windows]
+    if not found:
+        return {}
+    return {"count": sum(one.windows for one in found), "longest_s": max(one.longest_window_s for one in found)}
+
+
+def window_line(endings: Iterable[Ending]) -> str:
+    """The same for people."""
+    figures = window_figures(endings)
+    if not figures:
+        return ""
+    return f"{figures['count']} installed; on for at most {figures['longest_s']:.3f} s before they were switched off"
 
 
 def ending_line(name: str, ending: Ending, *, width: int = 0) -> str:
@@ -43,6 +61,7 @@ def grid_markdown(fleet: Fleet, *, source: str) -> str:
         f"# Clone of `{source}` to {len(fleet.endings)} targets",
         "",
         ", ".join(f"{number} {word}" for word, number in target_counts(fleet).items() if number),
+        *(["", told] if (told := window_line(fleet.endings.values())) else []),
         "",
         "| target | status | code | automations | reason |",
         "|---|---|---|---|---|",

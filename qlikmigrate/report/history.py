@@ -96,7 +96,10 @@ def title(entries: Iterable[Entry], ident: str) -> str:
 
 def _place(version: Version) -> str:
     one = version.automation
-    where = f"{space_name(version.names, one)} / {owner_name(version.names, one)} / {mask(one.name)}"
+    where = mask(one.name)
+    if one.owner_id:
+        # OEM accounts have neither owners nor spaces.
+        where = f"{space_name(version.names, one)} / {owner_name(version.names, one)} / {where}"
     return f"{where}, {one.state or '-'}, {one.run_mode or '-'}, {number(version.blocks, 'block')}"
 
 

@@ -17,6 +17,7 @@ from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.model.document import Document
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Note
+from qlikmigrate.model.oem import is_oem
 from qlikmigrate.model.snapshot import Snapshot
 from qlikmigrate.report.plain_json import encoded, line, pretty, read, table
 from qlikmigrate.report.plain_name import stems
@@ -30,8 +31,9 @@ ITEMS = "items.json"
 # Of these kinds a tenant has one object.
 SINGLE: Mapping[Kind, str] = {kind: f"{kind.value}.json" for kind in (Kind.SETTINGS, Kind.TENANT)}
 # Kinds with a file for each object; members stand beside their space, and items, which only name ids, in one table.
+# Runs are run data.
 FOLDERS: Mapping[Kind, str] = {
-    kind: f"{kind.value}s" for kind in Kind if kind not in (Kind.ASSIGNMENT, Kind.ITEM, *SINGLE)
+    kind: f"{kind.value}s" for kind in Kind if kind not in (Kind.ASSIGNMENT, Kind.ITEM, Kind.RUN, *SINGLE)
 }
 # Of these kinds the rest changes by itself: views, reloads and logins.
 # Source: openapi/items.json, itemResultResponseBody; openapi/users.json, User.
@@ -58,6 +60,28 @@ but secrets that people typed into workspaces are.
 | `connections`, `connectors`, `users` | one file for each |
 | `items.json` | apps and other items, a line each: the names of ids that workspaces hold |
 | `settings.json` | the tenant's settings of automations |
+
+ID is the beginning of the id. Run data, capture times and whatever changes by itself are left out. A restore needs an
+archive or a vault: nothing can be restored from these files.
+"""
+
+_OEM_README_TEXT = """\
+# {title}
+
+The automations of OEM accounts (Qlik Application Automation for OEM) and what they use, written by
+`qlikmigrate export --plain` for reading, for reviews and for git. The next export into this folder replaces these
+files and removes those of objects that are gone. Files of your own stay as they are.
+
+**Treat this folder as a secret.** Execution tokens, credentials of connections and OAuth addresses are not in it, but
+values that people stored in inputs are, and secrets that they typed into workspaces.
+
+| file | holds |
+|---|---|
+| `index.json` | every object, a line each, with its files; what could not be read |
+| `automations/NAME~ID.json` | one automation (a blend, as the API calls it) with its inputs |
+| `workspaces/NAME~ID.json`, `schedules` | what people handed in for the automation of that id |
+| `accounts`, `memberships` | one file for each account, and what it holds |
+| `connections`, `connectors`, `templates` | one file for each |
 
 ID is the beginning of the id. Run data, capture times and whatever changes by itself are left out. A restore needs an
 archive or a vault: nothing can be restored from these files.
@@ -96,7 +120,9 @@ class Plain:
     def __iter__(self) -> Iterator[PlainFile]:
         """The files, one at a time; the index at the end."""
         tenant = self._snapshot.manifest.tenant
-        text = _README_TEXT.format(title=_heading(tenant.name or tenant.host or tenant.id))
+        text = (_OEM_README_TEXT if is_oem(self._snapshot) else _README_TEXT).format(
+            title=_heading(tenant.name or tenant.host or tenant.id)
+        )
         yield PlainFile(path=README, data=encoded(text))
         index: list[dict[str, Any]] = []
         for kind, folder in FOLDERS.items():

@@ -18,6 +18,7 @@ _SUBJECTS_AT_MOST = 12
 # In the order in which people should read them, with what each group is called.
 _TITLES: Mapping[str, str] = {
     "secret-in-workspace": "secrets",
+    "secret-in-inputs": "secrets in stored inputs",
     "unknown-id": "ids that no list of the tenant knows",
     "id-in-code": "ids in source code",
     "id-in-name": "ids in names that expressions bind to",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from light import lightly_locked
 from stock import new_identity, opener_with, sealer_for
 
 from qlikmigrate.archive.age import KeyFile, Opener, PublicKey, Sealer
@@ -37,7 +38,7 @@ def sealed(keys: tuple[str, str]) -> bytes:
 @pytest.fixture(scope="module")
 def locked() -> bytes:
     """A few bytes, sealed with the passphrase `correct horse`."""
-    return Sealer(passphrase=Secret("correct horse")).seal(b"few")
+    return lightly_locked(b"few", "correct horse")
 
 
 def refusal(opener: Opener, data: bytes) -> QlikmigrateError:
@@ -83,7 +84,9 @@ def test_ssh_keys(tmp_path: Path, kind: str) -> None:
 
 def test_passphrase(keys: tuple[str, str], locked: bytes) -> None:
     """A passphrase opens what it sealed; the wrong one, none, or an identity in its place is a wrong key."""
-    assert opener_with(passphrase="correct horse").open(locked) == b"few"
+    sealed = Sealer(passphrase=Secret("correct horse")).seal(b"few")
+    for one in (sealed, locked):
+        assert opener_with(passphrase="correct horse").open(one) == b"few"
     for opener in (opener_with(passphrase="battery staple"), opener_with(keys[0]), opener_with()):
         assert isinstance(refusal(opener, locked), WrongKeyError)
 
@@ -91,7 +94,7 @@ def test_passphrase(keys: tuple[str, str], locked: bytes) -> None:
 def test_locked_identity_file(keys: tuple[str, str], sealed: bytes) -> None:
     """An identity file that is locked with a passphrase opens with it, as bytes and as text."""
     for armored in (False, True):
-        content: bytes = pyrage.passphrase.encrypt(f"{keys[0]}\n".encode(), "pass", armored=armored)
+        content = lightly_locked(f"{keys[0]}\n".encode(), "pass", armored=armored)
         file = KeyFile(content=Secret(content.decode()) if armored else content, where="key.age")
         assert Opener([file], passphrase=Secret("pass")).open(sealed) == DATA
         with pytest.raises(WrongKeyError, match=r"key\.age") as caught:

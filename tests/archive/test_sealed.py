@@ -51,6 +51,7 @@ def test_nothing_of_it_can_be_read(tmp_path: Path, sealed: Path) -> None:
     assert PLANTED[-2] in plain
 
 
+@pytest.mark.usefixtures("light_passphrases")
 def test_passphrase(tmp_path: Path) -> None:
     """The same with a passphrase."""
     path = write(tmp_path / "a.qma", documents(), sealer=Sealer(passphrase=Secret("correct horse")))

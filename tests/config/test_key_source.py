@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pyrage
 import pytest
+from light import lightly_locked
 
 from qlikmigrate.archive.age import Opener, Sealer
 from qlikmigrate.config.key_source import (
@@ -105,6 +106,7 @@ def test_recipients(tmp_path: Path) -> None:
     assert read_sealer((), None, {"QLIKMIGRATE_RECIPIENTS": " ,\n"}) is None
 
 
+@pytest.mark.usefixtures("light_passphrases")
 def test_passphrases(tmp_path: Path) -> None:
     """A passphrase may hold anything, blanks around it, too; only the line end of a file is no part of it."""
     path = key_file(tmp_path, " correct horse \r\n")
@@ -123,7 +125,7 @@ def test_passphrases(tmp_path: Path) -> None:
 def test_a_locked_identity_file(tmp_path: Path) -> None:
     """A file that age locked with a passphrase is no text, and opens with `--passphrase`."""
     path = tmp_path / "key.age"
-    path.write_bytes(pyrage.passphrase.encrypt(SECRET.encode(), "word"))
+    path.write_bytes(lightly_locked(SECRET.encode(), "word"))
     path.chmod(0o600)
     assert fits(sealer(PUBLIC), opener(str(path), passphrase="env:WORD", environ={"WORD": "word"}))
 

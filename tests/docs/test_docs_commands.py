@@ -83,6 +83,6 @@ def test_tenants_files_in_the_docs_are_taken(page: str, tmp_path: Path) -> None:
         file = tmp_path / "tenants.toml"
         file.write_text(block)
         file.chmod(0o600)
-        environ = dict.fromkeys(("QLIK_PROD_KEY", "DR_SECRET", "DR_WEB_SECRET"), "key")
+        environ = dict.fromkeys(("QLIK_PROD_KEY", "DR_SECRET", "DR_WEB_SECRET", "OEM_KEY"), "key")
         for name in tomllib.loads(block)["tenants"]:
             assert open_tenant(name, str(file), environ).endpoint.url.startswith("https://")

@@ -193,16 +193,19 @@ def test_changelog_names_every_command() -> None:
 def test_tenants_file_page_lists_the_keys_that_are_taken(tmp_path: Path) -> None:
     """The tables hold the keys that the reader of the file knows, as it lists them itself, and no other."""
     page = (DOCS / "tenants-file.md").read_text()
-    head = '[tenants.a]\nurl = "https://a.example"\napi_key = { env = "KEY" }\n'
-    taken: set[str] = set()
-    for number, odd in enumerate(("0123456789 = 1", "limits = { 0123456789 = 1 }")):
-        file = tmp_path / f"{number}.toml"
-        file.write_text(head + odd)
-        file.chmod(0o600)
-        with pytest.raises(UsageError) as refusal:
-            open_tenant("a", str(file), {"KEY": "key"})
-        taken |= set(refusal.value.hint.removeprefix("known keys: ").split(", "))
-    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == taken
+    cloud, _, rest = page.partition("## OEM accounts")
+    oem = rest.partition("\n## ")[0]
+    for text, more in ((cloud, ""), (oem, 'kind = "oem"\napp_id = "1"\n')):
+        head = f'[tenants.a]\nurl = "https://a.example"\napi_key = {{ env = "KEY" }}\n{more}'
+        taken: set[str] = set()
+        for odd in ("0123456789 = 1", "limits = { 0123456789 = 1 }"):
+            file = tmp_path / "tenants.toml"
+            file.write_text(head + odd)
+            file.chmod(0o600)
+            with pytest.raises(UsageError) as refusal:
+                open_tenant("a", str(file), {"KEY": "key"})
+            taken |= set(refusal.value.hint.removeprefix("known keys: ").split(", "))
+        assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) | {"kind"} == taken
     assert FILE_NAME in page
 
 

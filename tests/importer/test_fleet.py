@@ -94,28 +94,40 @@ def test_stop_above_counts_those_that_ended() -> None:
     assert (fleet.next(), fleet.stopped) == (None, "stop-above")
 
 
-def test_a_failure_among_many_under_way_lets_them_end() -> None:
-    """What is under way comes to its end; what raises cancels the rest, which may close what it has open."""
+def test_what_is_stopped_comes_to_its_own_end() -> None:
+    """What raises cancels the rest, and however often somebody asks to stop: what a target has open is closed first."""
     closed: list[str] = []
 
-    async def work(name: str) -> Ending:
-        try:
-            await asyncio.sleep(0.001 if name == "t1" else 30)
-        except asyncio.CancelledError:
-            await asyncio.sleep(0.001)
-            closed.append(name)
-            raise
-        raise UsageError("stop")
+    async def scene(*, impatient: bool) -> list[Standing]:
+        begun, released, never = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def scene() -> None:
+        async def work(name: str) -> Ending:
+            if name == "t1" and not impatient:
+                raise UsageError("stop")
+            begun.set()
+            try:
+                await never.wait()
+            except asyncio.CancelledError:
+                await asyncio.shield(released.wait())
+                closed.append(name)
+                raise
+            raise AssertionError
+
         fleet = Fleet(names(4), Rules(parallel=3))
-        with pytest.raises(UsageError):
-            await sail(fleet, work)
-        assert sorted(closed) == ["t0", "t2"]
-        standings = [one.standing for one in fleet.endings.values()]
-        assert standings == [Standing.STOPPED] * 3 + [Standing.NOT_STARTED]
+        sailing = asyncio.ensure_future(sail(fleet, work))
+        await begun.wait()
+        for _ in range(3 if impatient else 0):
+            sailing.cancel()
+            await asyncio.sleep(0)
+        released.set()
+        with pytest.raises(asyncio.CancelledError if impatient else UsageError):
+            await sailing
+        return [one.standing for one in fleet.endings.values()]
 
-    asyncio.run(scene())
+    for impatient, stopped in ((False, ["t0", "t2"]), (True, ["t0", "t1", "t2"])):
+        closed.clear()
+        assert asyncio.run(scene(impatient=impatient)) == [Standing.STOPPED] * 3 + [Standing.NOT_STARTED]
+        assert sorted(closed) == stopped
 
 
 def test_folder_keeps_what_it_is_told(tmp_path: Path) -> None:
@@ -136,7 +148,18 @@ def test_folder_keeps_what_it_is_told(tmp_path: Path) -> None:
         folder.grid_path.write_text(text)
         with pytest.raises(CorruptError):
             folder.endings()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "plan.json").write_text("{}")
+
+
+def test_folder_takes_what_a_killed_process_left(tmp_path: Path) -> None:
+    """Half-written files from before the beginning are swept away; anything else is refused and stays."""
+    folder = FleetFolder(tmp_path)
+    left = (".qlikmigrate-0123456789abcdef.partial", ".clone.json.x1y2", "source.qma")
+    for name in left:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(UsageError):
-        FleetFolder(tmp_path / "other").prepare()
+        folder.prepare()
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([*left, "plan.json"])
+    (tmp_path / "plan.json").unlink()
+    folder.prepare()
+    assert list(tmp_path.iterdir()) == []

@@ -601,6 +601,17 @@ def test_gone_host_stops_the_run_resumable(stage: Stage) -> None:
     assert stage.restore("a.qma", "--resume", run="run").automations == {"selected": 5, "created": 5}
 
 
+def test_killed_while_the_plan_was_put_down(stage: Stage) -> None:
+    """A half-written plan is all that is in the run folder: the run begins. Anything else is somebody's."""
+    stage.source.tenant.add_automation(document("one"), stage.source.users["ben"])
+    stage.backup()
+    for name, code in ((".plan.json.k3j9", 0), (".plan.json", 2), ("notes.txt", 2)):
+        folder = stage.folder / f"run{name}"
+        folder.mkdir()
+        (folder / name).write_text("half")
+        assert stage.restore(run=folder.name).code == code
+
+
 def test_empty_tenant_is_cloned_to_nothing(stage: Stage) -> None:
     """An empty tenant is no error: backup and clone end with 0."""
     assert stage.backup().code == 0

@@ -40,9 +40,9 @@ class Far(MemoryStore):
 
 
 def test_a_snapshot_costs_a_read_for_each_pack(clock: ManualClock) -> None:
-    """The newest of forty nights, opened and read to its last document: its heads, and each small pack once."""
+    """The newest of twelve nights, opened and read to its last document: its heads, and each small pack once."""
     store = Far()
-    states = nights(Vault.create(store, clock=clock), 40)
+    states = nights(Vault.create(store, clock=clock), 12)
     store.reads = 0
     vault = Vault.open(store, clock=clock)
     snapshot = vault.snapshot(vault.find("latest"))

@@ -45,19 +45,19 @@ def names(store: Store, folder: str) -> list[str]:
 def test_space_comes_back_a_margin_later(store: Store, clock: ManualClock) -> None:
     """What is removed is out of sight at once and out of the store after the margin; what stays is whole throughout."""
     vault = Vault.create(store, clock=clock)
-    town = Town(automations=6)
+    town = Town(automations=4)
     states = []
-    for night in range(8):
+    for night in range(6):
         town.back_up(vault)
         states.append(town.state())
         town.values.pop(sorted(town.values)[0])
         town.add(100 + night)
         town.pass_night()
-    at_night(clock, 8)
+    at_night(clock, 6)
     done = pruned(vault, last=2)
-    assert [len(done.plan.removed), len(done.plan.deleted)] == [6, 0]
+    assert [len(done.plan.removed), len(done.plan.deleted)] == [4, 0]
     check(vault, states[-2:])
-    assert len(names(store, SNAPSHOTS)) == 8 + 2 * bool(done.repacked)
+    assert len(names(store, SNAPSHOTS)) == 6 + 2 * bool(done.repacked)
     clock.advance(MARGIN.total_seconds() - 60)
     assert pruned(vault, last=2).plan.deleted == ()
     before = sum(entry.size_bytes for entry in store.entries(PACKS))
@@ -86,9 +86,9 @@ def test_second_prune_changes_nothing(clock: ManualClock) -> None:
 def test_undelete(store: Store, clock: ManualClock) -> None:
     """Within the margin a removed snapshot comes back whole; after it, and for a strange id, there is a clear error."""
     vault = Vault.create(store, clock=clock)
-    states = nights(vault, 4)
+    states = nights(vault, 3, Town(automations=6))
     first = vault.snapshots()[0]
-    at_night(clock, 4)
+    at_night(clock, 3)
     pruned(vault, last=1)
     clock.advance(DAY_S)
     with vault.lock() as lock:

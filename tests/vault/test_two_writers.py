@@ -29,7 +29,7 @@ PAIRS = [("backup", "backup"), ("backup", "prune"), ("prune", "repack"), ("prune
 @pytest.fixture
 def night(stage: Stage, make_place: Callable[[str], Place], request: pytest.FixtureRequest) -> Night:
     """A vault with its first nights, in the kind of place that the test asks for."""
-    made = Night(stage, make_place(request.param).location, automations=20)
+    made = Night(stage, make_place(request.param).location, automations=8)
     made.begin()
     return made
 
@@ -59,8 +59,8 @@ def meet(night: Night, pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("night", ["local", "s3-plain"], indirect=True)
 def test_they_take_turns(night: Night) -> None:
-    """Two backups at the same time, on an S3 server and on a disk; there prunes beside both others, too."""
-    for pair in PAIRS[:1] if night.location.startswith("s3:") else PAIRS[:3]:
+    """Two backups at the same time on an S3 server; on a disk a prune beside a backup, and beside a repack."""
+    for pair in PAIRS[:1] if night.location.startswith("s3:") else PAIRS[1:3]:
         meet(night, pair)
 
 

@@ -23,9 +23,9 @@ from qlikmigrate.vault.store import MemoryStore, Store
 
 
 def test_round_trip(store: Store, clock: ManualClock) -> None:
-    """Six nights go in and come out, from this handle and from a new one."""
+    """Four nights go in and come out, from this handle and from a new one."""
     vault = Vault.create(store, clock=clock)
-    states = nights(vault, 6)
+    states = nights(vault, 4, Town(automations=10))
     check(vault, states)
     check(Vault.open(store, clock=clock), states)
 

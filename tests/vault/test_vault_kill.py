@@ -22,14 +22,13 @@ from qlikmigrate.vault.store import MemoryStore
 
 SEED = 20261126
 # How many writes of each work are tried in the short form; all of them in the long one.
-FEW = {"memory": 3, "local": 2, "s3-plain": 1}
-# Of the slower places the short form takes one form of each work.
+FEW = {"memory": 2, "local": 1, "s3-plain": 1}
+# Of a disk the short form takes one form of each work, of an S3 server two works.
 SHORT = [
-    (kind, form, work)
-    for kind in FEW
-    for form in ("plain", "encrypted")
-    for number, work in enumerate(WORKS)
-    if kind == "memory" or (number % 2 == (kind == "local")) == (form == "plain")
+    *(("memory", form, work) for form in ("plain", "encrypted") for work in WORKS),
+    *(("local", form, work) for form, work in zip(("plain", "encrypted") * len(WORKS), WORKS, strict=False)),
+    ("s3-plain", "plain", "backup"),
+    ("s3-plain", "encrypted", "prune"),
 ]
 # What each work takes at least: fewer would mean that it did nothing.
 LEAST = {"backup": 6, "import": 6, "prune": 30, "undelete": 4, "repack": 12, "repair": 8}

@@ -47,7 +47,7 @@ def policies(draw: st.DrawFn) -> Policy:
 @st.composite
 def histories(draw: st.DrawFn, *, needs: bool = True) -> list[Candidate]:
     """Snapshots of two tenants; about every second one counts. Some share a moment."""
-    times = draw(st.lists(moments, max_size=24))
+    times = draw(st.lists(moments, max_size=16))
     names = [f"{number:02}" for number in range(len(times))]
     usual = st.sampled_from([True, True, True, False])
     return [
@@ -55,7 +55,8 @@ def histories(draw: st.DrawFn, *, needs: bool = True) -> list[Candidate]:
             id=name,
             tenant=draw(st.sampled_from("aab")),
             taken_at=time,
-            complete=draw(usual),
+            complete=(complete := draw(usual)),
+            damaged=not complete and draw(st.booleans()),
             partial=not draw(usual),
             verified=draw(usual),
             readable=draw(st.sampled_from([True] * 9 + [False])),
@@ -65,7 +66,7 @@ def histories(draw: st.DrawFn, *, needs: bool = True) -> list[Candidate]:
     ]
 
 
-law = settings(max_examples=150, deadline=None, derandomize=True)
+law = settings(max_examples=60, deadline=None, derandomize=True)
 nows = st.one_of(st.just(datetime(2099, 1, 1, tzinfo=UTC)), moments)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from light import lightly_locked
 from needle import files_of, found_in, worth
 from night import FIRST_NIGHT, Town
 from sealed import PUBLIC, SECRET, back_up, host, make, other_secret, reading, writing
@@ -294,7 +295,7 @@ def test_several_recipients_and_a_locked_key(scene: Stage, tmp_path: Path, monke
     recipient = str(pyrage.x25519.Identity.from_str(second).to_public())
     (tmp_path / "recipients.txt").write_text(f"# two\n{PUBLIC}\n{recipient}\n")
     (tmp_path / "recipients.txt").chmod(0o600)
-    (tmp_path / "second.age").write_bytes(pyrage.passphrase.encrypt(second.encode(), "correct horse"))
+    (tmp_path / "second.age").write_bytes(lightly_locked(second.encode(), "correct horse"))
     (tmp_path / "second.age").chmod(0o600)
     monkeypatch.setenv("WORD", "correct horse")
     said = ["backup", "source", "--vault", "v", "--recipient", "@recipients.txt"]
@@ -307,6 +308,7 @@ def test_several_recipients_and_a_locked_key(scene: Stage, tmp_path: Path, monke
     assert scene.cli("verify", "v", "--identity", "second.age", "--passphrase", "env:WORD").code == 0
 
 
+@pytest.mark.usefixtures("light_passphrases")
 def test_a_passphrase(make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> None:
     """It works, and whoever makes such a vault is told what it costs."""
     stage = make_stage()

@@ -89,8 +89,8 @@ class Gate:
     async def hold(self, turns: int) -> int:
         """Wait until so many turns are free and keep them out of the others' reach; how many they are.
 
-        They are less than `turns` only where the bucket does not hold as many, besides what others hold. Who holds some
-        gives each back with `use` or `let_go`.
+        They are less than `turns` only where the bucket does not hold more than that, besides what others hold. Who
+        holds some gives each back with `use` or `let_go`.
         """
         async with self._queue():
             # Not waiting for the others' turns: they may be waiting in this very line.
@@ -102,6 +102,7 @@ class Gate:
 
     def use(self) -> None:
         """Take a turn that is held."""
+        self._fill()
         self._held -= 1
         self._take()
 
@@ -121,15 +122,21 @@ class Gate:
         return self._line
 
     def _most(self) -> int:
-        return max(int(self._capacity) - self._held, 0)
+        """How many may be held now. One is always left: who holds all the others may itself need it to go on."""
+        return max(int(self._capacity) - 1 - self._held, 0)
 
     def _take(self) -> None:
         self._level -= 1
 
-    def _wait_s(self, turns: int) -> float:
+    def _fill(self) -> float:
+        """Put in what the time since the last filling brings, as far as it goes in; gives the time."""
         now = self._clock.monotonic()
         self._level = min(self._capacity, self._level + (now - self._filled_at) * self._per_second)
         self._filled_at = now
+        return now
+
+    def _wait_s(self, turns: int) -> float:
+        now = self._fill()
         # A turn that is a rounding error short is granted: sleeping for nothing would never end.
         missing = turns + self._held - self._level
         filling_s = missing / self._per_second if missing > 1e-9 else 0.0

@@ -5,7 +5,6 @@ Every document is read each time: no page says that a change of an input shows i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -18,8 +17,10 @@ from qlikmigrate.exporter.fetched import Fetched, fetch
 from qlikmigrate.exporter.oem.account_list import REFUSALS, AccountList
 from qlikmigrate.exporter.oem.bundle import child_rows
 from qlikmigrate.exporter.oem.choice import OemChoice
-from qlikmigrate.exporter.oem.head import Findings, manifest_of
-from qlikmigrate.exporter.oem.supply import Supply, assign
+from qlikmigrate.exporter.oem.export_option import OemExportOptions
+from qlikmigrate.exporter.oem.findings import Findings
+from qlikmigrate.exporter.oem.head import manifest_of
+from qlikmigrate.exporter.oem.own_document import add_memberships, add_supply
 from qlikmigrate.exporter.oem.surroundings import OemSurroundings
 from qlikmigrate.exporter.record import Record
 from qlikmigrate.kernel.clock import Clock
@@ -28,33 +29,14 @@ from qlikmigrate.kernel.event import Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.document import Part
 from qlikmigrate.model.inventory import Entity, entity
-from qlikmigrate.model.kind import OEM_FACTS, Kind
+from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.manifest import Capture, Manifest
 from qlikmigrate.model.oem import Account, automation_of
-from qlikmigrate.model.selection import OEM_KEYS, Selectors
+from qlikmigrate.model.selection import OEM_KEYS
 from qlikmigrate.model.snapshot import SnapshotWriter, parse
-from qlikmigrate.remap.input_value import looks_secret
-from qlikmigrate.remap.secret import has_secrets
 
 _ROUNDS = 3
 _GONE = (400, 404)
-
-
-@frozen(kw_only=True)
-class OemExportOptions:
-    """What a backup is asked for. `account`: the guid or externalid of the only one; empty: all of the provider's.
-
-    `accept_unreadable`: guids of automations and accounts that are known to be so. `supply`: what people hand in.
-    `runs`: as many of the newest runs of each. `input_values`: keep what customers stored in inputs.
-    """
-
-    account: str = ""
-    selectors: Selectors = field(factory=Selectors)
-    accept_unreadable: frozenset[str] = frozenset()
-    abort_on_error: bool = False
-    supply: Supply = field(factory=Supply)
-    runs: int = 0
-    input_values: bool = True
 
 
 async def export_oem(
@@ -76,12 +58,6 @@ async def export_oem(
         raise
 
 
-def _facts(options: OemExportOptions) -> Mapping[Kind, Any]:
-    if options.input_values:
-        return OEM_FACTS
-    return {kind: evolve(one, deep_secrets=(*one.deep_secrets, "persisted_value")) for kind, one in OEM_FACTS.items()}
-
-
 @frozen
 class _Listing:
     """One reading of all lists: lower-case ids seen; who is new, or was held to be gone; who changed.
@@ -101,7 +77,7 @@ class _Collector:
     ) -> None:
         self._client = client
         self._options = options
-        record = Record(client, writer, clock, sink, self._probe, id_member="guid", facts=_facts(options))
+        record = Record(client, writer, clock, sink, self._probe, id_member="guid", facts=options.facts())
         self._record: Record[OemClient] = record
         self._started = clock.now()
         self._census = Census(accepted=options.accept_unreadable)
@@ -140,8 +116,10 @@ class _Collector:
             # A bundle has no runs: its children have. Source: "Get run".
             pairs = [(self._home[one.id.lower()], one.id) for one in self._findings.single()]
             await self._surroundings.read_runs(pairs, options.runs)
-        self._add_supply()
-        self._add_memberships()
+        names = {one.id: self._known[one.id.lower()].name for one in self._findings.blends.values()}
+        add_supply(record, options.supply, self._findings, names)
+        home = {ident: self._home[ident.lower()] for ident in self._findings.blends}
+        add_memberships(record, self._accounts.found.values(), home, self._surroundings.held)
         if self._choice.undecided:
             record.note(
                 "selector-undecided",
@@ -244,6 +222,10 @@ class _Collector:
             pending = self._children_found()
 
     async def _judge(self, fresh: list[Entity]) -> None:
+        for one in fresh:
+            if not one.state:
+                self._known[one.id.lower()] = evolve(one, state=self._surroundings.state_of(one.id))
+        fresh = [self._known[one.id.lower()] for one in fresh]
         await self._read([one for one in fresh if self._choice.needs_document(one)])
         chosen = {one.id.lower() for one in self._choice.chosen(self._groups(fresh))}
         await self._read([one for one in fresh if one.id.lower() in chosen - self._census.captured])
@@ -252,7 +234,7 @@ class _Collector:
             self._left_out.add(one.id.lower())
             # Its row stays: an id found in a workspace can still be named.
             self._record.writer.discard(Kind.AUTOMATION, one.id, Part.DETAIL)
-            self._forget(one)
+            self._findings.forget(one.id)
         self._census.drop([one.id for one in left])
 
     def _groups(self, fresh: list[Entity]) -> Iterable[list[Entity]]:
@@ -340,33 +322,11 @@ class _Collector:
                 self._known[ident.lower()] = entity(Kind.AUTOMATION, value)
 
     def _learn(self, one: Entity, value: Mapping[str, Any]) -> None:
-        """Keep what the rest of the backup must know of a document."""
-        view, findings = automation_of(value), self._findings
         told = entity(Kind.AUTOMATION, value)
         self._known[one.id.lower()] = evolve(
             told, state=told.state or one.state, run_mode=told.run_mode or one.run_mode, name=told.name or one.name
         )
-        self._forget(one)
-        if self._options.input_values and any(looks_secret(each) for each in view.inputs):
-            findings.secret_inputs.add(one.id)
-        # Source: no page shows these; should an answer have them, they are there.
-        workspace = value.get("workspace")
-        if isinstance(workspace, Mapping | list) and workspace:
-            findings.with_workspace.add(one.id)
-            if has_secrets(json.dumps({"workspace": workspace}).encode()):
-                findings.secret_workspaces.add(one.id)
-        if view.schedule.get("schedule_interval") is not None:
-            findings.with_schedule.add(one.id)
-        stripped = tuple(evolve(each, value=None) for each in view.inputs)
-        findings.blends[one.id] = evolve(view, inputs=stripped, run_mode=view.run_mode or one.run_mode)
-
-    def _forget(self, one: Entity) -> None:
-        findings = self._findings
-        findings.blends.pop(one.id, None)
-        for marked in (
-            findings.with_workspace, findings.with_schedule, findings.secret_inputs, findings.secret_workspaces,
-        ):  # fmt: skip
-            marked.discard(one.id)
+        self._findings.learn(one.id, value, run_mode=one.run_mode, input_values=self._options.input_values)
 
     # Agreement
 
@@ -414,7 +374,7 @@ class _Collector:
             return
         self._census.vanish(one.id)
         self._record.writer.discard(Kind.AUTOMATION, one.id)
-        self._forget(one)
+        self._findings.forget(one.id)
         self._children.pop(key, None)
         # Should a list name it again, its row is new.
         self._rows.pop(key, None)
@@ -431,33 +391,3 @@ class _Collector:
                 await self._read([one])
             elif key not in listing.present and self._census.unreadable.get(key) in _GONE:
                 self._vanish(one)
-
-    # What is not the API's
-
-    def _add_supply(self) -> None:
-        record, findings = self._record, self._findings
-        ones = [evolve(one, name=one.name or self._known[one.id.lower()].name) for one in findings.blends.values()]
-        supplied = assign(self._options.supply, sorted(ones, key=lambda one: one.id))
-        for ident, file in sorted(supplied.workspaces.items()):
-            if flaw := record.add_detail(Kind.WORKSPACE, ident, file.raw):
-                raise UsageError(f"{file.path}: {flaw}")
-            findings.with_workspace.add(ident)
-            if has_secrets(file.raw):
-                findings.secret_workspaces.add(ident)
-        for ident, entry in sorted(supplied.schedules.items()):
-            record.add_detail(Kind.SCHEDULE, ident, entry.document())
-            if "schedule_interval" in entry.value:
-                findings.with_schedule.add(ident)
-        for problem in supplied.problems:
-            record.note(problem.code, problem.severity, problem.message, where=problem.where, hint=problem.hint)
-
-    def _add_memberships(self) -> None:
-        """Which account holds what: a snapshot's objects lie side by side, whosever they are."""
-        held: dict[str, list[str]] = {one.id: [] for one in self._accounts.found.values()}
-        for ident in self._findings.blends:
-            held[self._home[ident.lower()].id].append(ident)
-        for account, automations in held.items():
-            connections = sorted(self._surroundings.held.get(account, ()))
-            value = {"automations": sorted(automations), "connections": connections}
-            raw = json.dumps(value, separators=(",", ":")).encode()
-            self._record.add_detail(Kind.MEMBERSHIP, account, raw)

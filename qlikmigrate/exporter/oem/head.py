@@ -2,64 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
-
-from attrs import define, field
 
 from qlikmigrate import __version__
 from qlikmigrate.api.oem.client import OemClient
 from qlikmigrate.exporter.census import Census
 from qlikmigrate.exporter.head import listed_ids, tell_losses
 from qlikmigrate.exporter.oem.account_list import AccountList
+from qlikmigrate.exporter.oem.findings import Findings
 from qlikmigrate.exporter.oem.surroundings import OemSurroundings
 from qlikmigrate.exporter.record import Record
 from qlikmigrate.kernel.event import Severity
 from qlikmigrate.model.inventory import TenantFacts
-from qlikmigrate.model.manifest import Counts, Manifest, Restorable
-from qlikmigrate.model.oem import SOURCE_KIND, OemAutomation
+from qlikmigrate.model.manifest import Counts, Manifest
+from qlikmigrate.model.oem import SOURCE_KIND
 from qlikmigrate.model.selection import Selectors
-from qlikmigrate.remap.input_value import CODE as SECRET_INPUT
 from qlikmigrate.remap.secret import CODE as SECRET_TEXT
-
-# Modes in which nothing but a schedule starts an automation are all others.
-# Source: the reference "Calling a data blend via a webhook URL"; the editor's run modes.
-_WITHOUT_SCHEDULE = frozenset({"manual", "triggered", "webhook"})
-
-
-@define
-class Findings:
-    """What was met in the documents, by id of the automation. `blends`: all that are captured."""
-
-    blends: dict[str, OemAutomation] = field(factory=dict)
-    with_workspace: set[str] = field(factory=set)
-    with_schedule: set[str] = field(factory=set)
-    secret_inputs: set[str] = field(factory=set)
-    secret_workspaces: set[str] = field(factory=set)
-
-    def single(self) -> list[OemAutomation]:
-        """Those that are no bundles: a bundle has neither a workspace nor a schedule, its children have."""
-        return [one for one in self.blends.values() if not one.is_bundle]
-
-    def without_workspace(self) -> list[str]:
-        """Ids of those whose workspace is not in the snapshot."""
-        return sorted(one.id for one in self.single() if one.id not in self.with_workspace)
-
-    def without_schedule(self) -> list[str]:
-        """Ids of those that may be started by a schedule, which is not in the snapshot."""
-        return sorted(
-            one.id
-            for one in self.single()
-            if one.run_mode not in _WITHOUT_SCHEDULE and one.id not in self.with_schedule
-        )
-
-    def restorable(self, *, input_values: bool) -> Restorable:
-        """What could be recreated, apart from completeness."""
-        lacking = len(self.without_workspace())
-        if lacking and lacking == len(self.single()):
-            return Restorable.METADATA
-        cut = not input_values and any(one.inputs for one in self.blends.values())
-        return Restorable.PARTIAL if lacking or cut or self.without_schedule() else Restorable.FULL
 
 
 def tenant_of(client: OemClient, accounts: AccountList) -> TenantFacts:
@@ -148,7 +107,7 @@ def _tell_secrets(record: Record[OemClient], findings: Findings) -> None:
     hint = "keep or encrypt the archive for those who may read them"
     if findings.secret_inputs:
         record.note(
-            SECRET_INPUT,
+            "secret-in-inputs",
             Severity.WARNING,
             f"values that look like secrets are stored in the inputs of {len(findings.secret_inputs)} automations",
             where=listed_ids(findings.secret_inputs),
@@ -162,8 +121,3 @@ def _tell_secrets(record: Record[OemClient], findings: Findings) -> None:
             where=listed_ids(findings.secret_workspaces),
             hint=f"`qlikmigrate scan` says where; {hint}",
         )
-
-
-def captured_ids(census: Census) -> Collection[str]:
-    """Ids, as the API spells them, of what is captured."""
-    return sorted(census.listed[key].id for key in census.captured)

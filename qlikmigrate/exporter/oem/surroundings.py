@@ -48,6 +48,10 @@ class OemSurroundings:
                 found.setdefault(ident.lower(), set()).add(one.id)
         return found
 
+    def state_of(self, ident: str) -> str:
+        """What a connection says of the state of an automation that is hard-linked to it."""
+        return next((state for one in self.connections if (state := one.states.get(ident))), "")
+
     def counts(self) -> dict[str, Counts]:
         """The sums for the manifest. A connection is captured by its list row at least."""
         held = sum(len(one) for one in self.held.values())
