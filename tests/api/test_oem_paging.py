@@ -16,7 +16,7 @@ from wire_script import Script, says
 from qlikmigrate.api.answer import answer_of
 from qlikmigrate.api.error import BrokenAnswerError, ListUnstableError
 from qlikmigrate.api.oem.operation import OPERATIONS
-from qlikmigrate.api.oem.paging import all_rows
+from qlikmigrate.api.oem.paging import PageSizes, all_rows
 from qlikmigrate.api.operation import Shape
 from qlikmigrate.kernel.message import Reply, Response
 
@@ -114,6 +114,17 @@ async def test_a_list_as_long_as_a_page(reached: Any, script: Script, wrapped: b
     assert asked(script) == ["", "2"] + ["3"] * (more >= 100)
 
 
+async def test_a_page_size_that_was_said_elsewhere(reached: Any, script: Script) -> None:
+    """A service that cuts one list after 7 rows, and says so, may cut another after 7 without a word."""
+    script.on("GET /v1/accounts", page(rows_from(0, 1), meta={"last_page": 1, "per_page": 7}))
+    script.on("GET /v1/templates?page=2", page(rows_from(7, 2)))
+    script.on("GET /v1/templates", page(rows_from(0, 7)))
+    client = reached()
+    assert len(await collect(client.rows("template.list"))) == 7
+    await collect(client.rows("account.list"))
+    assert len(await collect(client.rows("template.list"))) == 9
+
+
 async def test_a_service_that_knows_no_pages(reached: Any, script: Script) -> None:
     """The same 100 rows again are the same list, and come once."""
     script.on("GET /v1/templates", says(200, rows_from(0, 100)))
@@ -209,7 +220,7 @@ async def test_every_row_comes_once(total: int, per_page: int, style: str) -> No
     async def fetch(number: int) -> Any:
         return answer_of(operation, Response(status=200, body=json.dumps(shelf(number)).encode()))
 
-    rows = [row async for row in all_rows(fetch, operation="account.list", tenant="t", page_rows=per_page)]
+    rows = [row async for row in all_rows(fetch, operation="account.list", tenant="t", sizes=PageSizes({per_page}))]
     assert guids(rows) == [f"g{number}" for number in range(total)]
     assert shelf.asked == list(range(1, len(shelf.asked) + 1))
     assert len(shelf.asked) <= total // per_page + 1

@@ -1,4 +1,4 @@
-"""Commands that are for Qlik Cloud refuse an OEM account: exit 2, a plain sentence, nothing sent, nothing written."""
+"""Commands, and archives beside tenants, that are for Qlik Cloud refuse an OEM account: exit 2, a plain sentence."""
 
 from __future__ import annotations
 
@@ -12,34 +12,67 @@ from qlikmigrate.cli.app import COMMANDS
 from qlikmigrate.kernel.message import Reply, Request, Response
 from qlikmigrate.sandbox import Server
 
-# Command lines by command. ARCHIVE, PLAN and RUN are of a Cloud tenant; the target of PLAN and RUN has become OEM.
-LINES: dict[str, list[str]] = {
-    "backup": ["backup OEM -o OUT", "backup OEM/acme -o OUT"],
-    "diff": ["diff ARCHIVE tenant:OEM", "diff tenant:OEM/acme ARCHIVE"],
-    "mapping": ["mapping ARCHIVE OEM -o OUT"],
-    "plan": ["plan ARCHIVE OEM -o OUT", "plan ARCHIVE OEM/acme -o OUT"],
-    "apply": ["apply PLAN"],
-    "restore": ["restore ARCHIVE OEM --run OUT", "restore ARCHIVE OEM/acme --run OUT"],
-    "clone": ["clone OEM source --run OUT", "clone source OEM/acme --run OUT"],
-    "activate": ["activate RUN --yes", "activate RUN --source OEM --yes"],
-    "cutover": ["cutover RUN --yes", "cutover RUN --source OEM --yes"],
+# ARCHIVE, PLAN and RUN are of a Cloud tenant. TURNED: the tenants file now calls their target an OEM account.
+REFUSED = {
+    "mapping": ["mapping ARCHIVE oem -o OUT", "mapping ARCHIVE oem/acme -o OUT"],
+    "drill": ["drill ARCHIVE --into oem/acme"],
+    "activate": ["activate RUN --source oem --yes"],
+    "cutover": ["cutover RUN --source oem/acme --yes"],
+}
+TURNED = {
+    "activate": ["activate RUN --yes"],
+    "cutover": ["cutover RUN --yes"],
     "status": ["status RUN"],
     "rollback": ["rollback RUN --yes"],
     "reassign": ["reassign RUN --yes"],
     "callers": ["callers RUN -o OUT"],
-    "drill": ["drill ARCHIVE --into OEM"],
 }
-# Those that name no tenant, or take an OEM account.
+# They know OEM accounts, and what of Qlik Cloud does not go with one.
+MISMATCHED = {
+    "apply": ["apply PLAN"],
+    "diff": ["diff ARCHIVE tenant:oem", "diff tenant:oem ARCHIVE"],
+    "plan": ["plan ARCHIVE oem -o OUT", "plan ARCHIVE oem/acme -o OUT"],
+    "restore": ["restore ARCHIVE oem --run OUT", "restore ARCHIVE oem/acme --run OUT"],
+    "clone": ["clone source oem --run OUT", "clone source oem/acme --run OUT"],
+}
+# Those that name no tenant, or that anything may be named to.
 OTHERS = {
-    "demo", "sandbox", "doctor", "list", "show", "cat", "scan", "log", "verify", "prune", "repair", "repack", "export",
-    "import",
+    "demo", "sandbox", "doctor", "backup", "list", "show", "cat", "scan", "log", "verify", "prune", "repair", "repack",
+    "export", "import", "oem",
 }  # fmt: skip
 
 
 def test_every_command_is_here() -> None:
-    """A new command belongs to one of the two."""
-    assert set(LINES) | OTHERS == set(COMMANDS)
-    assert not set(LINES) & OTHERS
+    """A new command belongs somewhere."""
+    named = {*REFUSED, *TURNED, *MISMATCHED}
+    assert named | OTHERS >= set(COMMANDS)
+    assert named <= set(COMMANDS)
+    assert not named & OTHERS
+
+
+class Scene:
+    """A stage with an archive, a plan and a run; and an OEM service that answers nothing and is asked nothing."""
+
+    def __init__(self, stage: Stage, url: str) -> None:
+        self.stage = stage
+        self.oem = f'kind = "oem"\nurl = "{url}/v1"\naccess = "write"\napp_id = "1"\napi_key = "k"\n'
+        self.cloud = stage.config.read_text()
+        self.out = stage.folder / "out"
+        self.words = {"ARCHIVE": "a.qma", "PLAN": "plan.json", "RUN": "run", "OUT": "out"}
+        stage.config.write_text(f"{self.cloud}\n[tenants.oem]\n{self.oem}")
+
+    def turn(self) -> None:
+        """The target becomes an OEM account."""
+        source = self.cloud.partition("[tenants.target]")[0]
+        self.stage.config.write_text(f"{source}[tenants.target]\n{self.oem}[tenants.oem]\n{self.oem}")
+
+    def refusal(self, line: str) -> dict[str, str]:
+        """What the command line ends with; it must be 2, with nothing written."""
+        words = (str(self.stage.folder / self.words[word]) if word in self.words else word for word in line.split())
+        ended = self.stage.cli(*words)
+        assert ended.code == 2, (line, ended.error)
+        assert not Path(self.out).exists(), line
+        return ended.error
 
 
 @pytest.fixture
@@ -49,8 +82,8 @@ def asked() -> list[Request]:
 
 
 @pytest.fixture
-def words(stage: Stage, asked: list[Request]) -> Iterator[dict[str, str]]:
-    """An archive, a plan and a run; then the tenants file calls their target an OEM account."""
+def scene(stage: Stage, asked: list[Request]) -> Iterator[Scene]:
+    """The scene, served."""
 
     def handler(request: Request) -> Reply:
         asked.append(request)
@@ -62,24 +95,29 @@ def words(stage: Stage, asked: list[Request]) -> Iterator[dict[str, str]]:
     assert stage.cli("plan", archive, "target", "-o", plan).code == 0
     assert stage.cli("restore", archive, "target", "--run", run).code == 0
     with Server(handler) as server:
-        oem = f'kind = "oem"\nurl = "{server.url}/v1"\naccess = "write"\napp_id = "1"\napi_key = "k"\n'
-        text = stage.config.read_text()
-        stage.config.write_text(text.partition("[tenants.target]")[0] + f"[tenants.target]\n{oem}[tenants.oem]\n{oem}")
-        yield {
-            "ARCHIVE": str(archive), "PLAN": str(plan), "RUN": str(run), "OUT": str(stage.folder / "out"),
-            "OEM/acme": "oem/acme", "OEM": "oem", "tenant:OEM": "tenant:oem", "tenant:OEM/acme": "tenant:oem/acme",
-        }  # fmt: skip
+        yield Scene(stage, server.url)
 
 
-def test_cloud_commands_refuse_an_oem_account(stage: Stage, words: dict[str, str], asked: list[Request]) -> None:
-    """Each command line ends with 2 and says that the account is one of OEM, and what the command is for."""
-    for lines in LINES.values():
-        for line in lines:
-            ended = stage.cli(*(words.get(word, word) for word in line.split()))
-            assert (ended.code, ended.error.get("code")) == (2, "not-for-oem"), (line, ended.error)
-            command = line.partition(" ")[0]
-            assert "is an OEM account" in ended.error["message"], line
-            assert f"`{command}` is for Qlik Cloud" in ended.error["message"], line
-            assert ended.error["hint"]
-            assert not Path(words["OUT"]).exists(), line
+def test_cloud_commands_refuse_an_oem_account(scene: Scene, asked: list[Request]) -> None:
+    """They say that it is one, and what they are for; the service is not asked anything."""
+    for turned, table in ((False, REFUSED), (True, TURNED)):
+        if turned:
+            scene.turn()
+        for command, lines in table.items():
+            for line in lines:
+                error = scene.refusal(line)
+                assert error["code"] == "not-for-oem", line
+                assert error["message"].endswith(f"is an OEM account: `{command}` is for Qlik Cloud"), line
+                assert error["hint"]
     assert asked == []
+
+
+def test_what_is_of_qlik_cloud_does_not_go_with_an_oem_account(scene: Scene, asked: list[Request]) -> None:
+    """An archive or plan of Qlik Cloud beside an OEM account is refused in a sentence that says so."""
+    for command, lines in MISMATCHED.items():
+        if command == "apply":
+            scene.turn()
+        for line in lines:
+            message = scene.refusal(line)["message"]
+            assert "OEM account" in message or "is a provider with all its accounts" in message, line
+    assert {request.method for request in asked} <= {"GET"}

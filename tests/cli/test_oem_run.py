@@ -95,3 +95,34 @@ def test_a_restore_from_its_plan_to_its_rollback(stage: OemStage) -> None:
         assert secret not in leaves
         if secret not in links:
             assert secret not in stage.heard
+
+
+def test_plan_apply_and_clone(stage: OemStage) -> None:
+    """A saved plan is applied as it is, refused when stale (7); a clone brings the account over and again nothing."""
+    stage.backup()
+    common = ["--connections", "create", "--secrets", stage.folder / "secrets.toml", "--allow", ALLOW,
+              "--create-account"]  # fmt: skip
+    plan = stage.folder / "plan.json"
+    chosen = ["--include", "name=Stock feed*", "--account-name", "Fresh"]
+    made = stage.cli("plan", stage.folder / "a.qma", "partner/fresh", "-o", plan, *common, *chosen)
+    assert made.code == 0
+    assert "planted-" not in plan.read_text()
+    assert stage.cli("apply", plan, "--dry-run").code == 0
+    assert stage.cli("show", plan).code == 0
+    applied = stage.cli("apply", plan, "--run", stage.folder / "fresh")
+    assert applied.code == 0, applied.lines
+    assert applied.summary["install_windows"]["count"] == 3
+    assert stage.service.account("fresh").name == "Fresh"
+    assert stage.cli("show", stage.folder / "fresh").code == 0
+    assert stage.cli("apply", plan, "--run", stage.folder / "other").code == 7
+    words = ["clone", "partner/model", "partner/cloned", *common, "--run"]
+    assert stage.cli(*words, stage.folder / "first").code == 3
+    consent(stage, "cloned")
+    assert stage.cli(*words, stage.folder / "first", "--resume").code == 0
+    again = stage.cli(*words, stage.folder / "second")
+    assert again.code == 0
+    counts = again.summary["counts"]["automations"]
+    assert (counts["unchanged"], counts["skipped"], counts["created"]) == (20, 2, 0)
+    assert stage.cli("restore", stage.folder / "a.qma", "partner/cloned", "--sync", "state").code == 2
+    assert stage.cli("restore", stage.folder / "a.qma", "partner", *common).code == 2
+    assert not stage.service.undocumented

@@ -84,7 +84,7 @@ def test_full_at_any_write(
     """Work on a vault breaks off with the store's own error; nothing is lost, and with room again it ends well."""
     killer = Killer(WORKS[work](scenes[form]), lambda: make_place("memory"), tmp_path, monkeypatch)
     failures = 0
-    for at in range(0, 60, 4):
+    for at in range(0, 60, 7):
         store = killer.fresh_store()
         code = ""
         try:

@@ -49,7 +49,7 @@ def test_lost_manifest_after_a_repack(clock: ManualClock, which: int, tidied: bo
     """A manifest that is damaged after everything was written anew is found once more; nothing is lost."""
     clock.advance(200 * 86_400)
     vault = Vault.create(MemoryStore(), clock=clock)
-    states = nights(vault, 5, edits=4)
+    states = nights(vault, 5, Town(automations=8), edits=4)
     by_id = dict(zip((info.id for info in vault.snapshots()), states, strict=True))
     written_anew(vault, clock, tidied=tidied)
     harm(vault, vault.snapshots()[which].manifest)
@@ -66,7 +66,7 @@ def test_every_manifest_lost_after_a_repack(clock: ManualClock) -> None:
     """Where all copies of manifests are gone, packs that hold versions of many snapshots are passed off as none's."""
     clock.advance(200 * 86_400)
     vault = Vault.create(MemoryStore(), clock=clock)
-    states = nights(vault, 5, edits=4)
+    states = nights(vault, 5, Town(automations=8), edits=4)
     by_id = dict(zip((info.id for info in vault.snapshots()), states, strict=True))
     written_anew(vault, clock, tidied=True)
     for sequence in list(vault.shelf.packs):

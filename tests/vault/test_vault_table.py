@@ -345,7 +345,7 @@ def test_no_user_id_is_in_it(scene: Scene) -> None:
 STEPS = ("one", "two", "repack", "prune", "late prune", "days", "lose", "old table", "unreadable", "add", "drop")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(STEPS), min_size=3, max_size=14), st.integers(0, 9))
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, steps: list[str], seed: int) -> None:
     """Two hosts, repacks, prunes, lost and old tables in any order: every snapshot gives back what was put in."""

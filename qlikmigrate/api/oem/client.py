@@ -23,7 +23,7 @@ from qlikmigrate.api.oem import paging
 from qlikmigrate.api.oem.account import UNKNOWN, AccountNames
 from qlikmigrate.api.oem.endpoint import OemEndpoint, check_endpoint
 from qlikmigrate.api.oem.limiter import Listener, Pace, Quota, Reservation
-from qlikmigrate.api.oem.operation import OPERATIONS, PUBLIC_LIST
+from qlikmigrate.api.oem.operation import OPERATIONS, PAGE_ROWS, PUBLIC_LIST
 from qlikmigrate.api.oem.refusal import is_gone, oem_kind
 from qlikmigrate.api.oem.signature import Signature
 from qlikmigrate.api.operation import Operation, Scalar, Shape, named
@@ -62,6 +62,7 @@ class _Shared:
     counts: RequestCounts = field(factory=RequestCounts)
     announced: set[str] = field(factory=set)
     names: AccountNames = field(factory=AccountNames)
+    sizes: paging.PageSizes = field(factory=lambda: paging.PageSizes({PAGE_ROWS}))
     public: SomeBase | None = None
     public_stack: Transport | None = None
 
@@ -229,6 +230,8 @@ class OemClient:
         if wanted.shape is not Shape.LIST or "page" in (query or {}):
             raise ValueError(f"`{operation}` is no list, or one page of it")
 
+        sizes = self._shared.sizes if wanted.page_size else paging.PageSizes(set())
+
         async def fetch(page: int) -> Answer:
             asked = dict(query or {})
             if page > 1 and "page" not in wanted.query:
@@ -240,9 +243,7 @@ class OemClient:
                 asked["page"] = page
             return answer_of(wanted, await self._first(wanted, asked, b"", ids))
 
-        async for row in paging.all_rows(
-            fetch, operation=operation, tenant=self.endpoint.name, page_rows=wanted.page_size
-        ):
+        async for row in paging.all_rows(fetch, operation=operation, tenant=self.endpoint.name, sizes=sizes):
             yield row
 
     async def _first(

@@ -63,11 +63,23 @@ class _Pass:
         return self.total is None or len(self.ids) >= self.total
 
 
-async def all_rows(fetch: Fetch, *, operation: str, tenant: str, page_rows: int) -> AsyncIterator[bytes]:
+@define
+class PageSizes:
+    """How many rows a full page holds: what is documented, and what the service has said of any of its lists."""
+
+    known: set[int]
+
+    def learn(self, value: Any) -> None:
+        """Remember `meta.per_page` of a page. Source: "SaaS API overview"."""
+        size = _count(_part(value, "meta"), "per_page")
+        if size:
+            self.known.add(size)
+
+
+async def all_rows(fetch: Fetch, *, operation: str, tenant: str, sizes: PageSizes) -> AsyncIterator[bytes]:
     """The rows of every page, each as received. After a restart they come again, the later one replaces the earlier.
 
-    `page_rows`: what a full page holds; after one that is as long and says nothing of pages, the next is asked for. 0:
-    never.
+    `sizes`: after a list that says nothing of pages and is as long as a full one, the next page is asked for.
 
     Raises:
         ListUnstableError: it lost rows, or repeated pages, each time it was read.
@@ -76,7 +88,7 @@ async def all_rows(fetch: Fetch, *, operation: str, tenant: str, page_rows: int)
         seen = _Pass()
         page, guessed = 1, False
         while True:
-            sheet = _sheet(await fetch(page), page, page_rows, operation, tenant)
+            sheet = _sheet(await fetch(page), page, sizes, operation, tenant)
             if guessed and seen.has(sheet):
                 # The service knows no pages here, or there is none: what came before is all.
                 following = None
@@ -98,18 +110,19 @@ async def all_rows(fetch: Fetch, *, operation: str, tenant: str, page_rows: int)
     )
 
 
-def _sheet(answer: Answer, page: int, page_rows: int, operation: str, tenant: str) -> _Sheet:
+def _sheet(answer: Answer, page: int, sizes: PageSizes, operation: str, tenant: str) -> _Sheet:
     value = answer.json()
+    sizes.learn(value)
     values = value if isinstance(value, list) else value["data"]
     try:
         rows = rows_of(answer.raw)
     except ValueError as error:
         raise _broken(operation, tenant, f"a page that cannot be taken apart: {error}") from None
     ids = [_id(one, row) for one, row in zip(values, rows, strict=True)]
-    full = page + 1 if len(rows) == page_rows > 0 else None
+    full = page + 1 if len(rows) in sizes.known else None
     if isinstance(value, list):
         return _Sheet(rows=rows, ids=ids, following=full, guess=True, total=None)
-    meta, links = (part if isinstance(part := value.get(name), dict) else None for name in ("meta", "links"))
+    meta, links = _part(value, "meta"), _part(value, "links")
     total = _count(meta, "total")
     last = _count(meta, "last_page")
     if last is not None:
@@ -124,6 +137,11 @@ def _sheet(answer: Answer, page: int, page_rows: int, operation: str, tenant: st
 def _id(value: Any, row: bytes) -> str | bytes:
     ident = value.get("guid") if isinstance(value, dict) else None
     return ident if isinstance(ident, str) else row
+
+
+def _part(value: Any, name: str) -> dict[str, Any] | None:
+    part = value.get(name) if isinstance(value, dict) else None
+    return part if isinstance(part, dict) else None
 
 
 def _count(part: dict[str, Any] | None, name: str) -> int | None:

@@ -102,6 +102,7 @@ class Gate:
 
     def use(self) -> None:
         """Take a turn that is held."""
+        self._fill()
         self._held -= 1
         self._take()
 
@@ -127,10 +128,15 @@ class Gate:
     def _take(self) -> None:
         self._level -= 1
 
-    def _wait_s(self, turns: int) -> float:
+    def _fill(self) -> float:
+        """Put in what the time since the last filling brings, as far as it goes in; gives the time."""
         now = self._clock.monotonic()
         self._level = min(self._capacity, self._level + (now - self._filled_at) * self._per_second)
         self._filled_at = now
+        return now
+
+    def _wait_s(self, turns: int) -> float:
+        now = self._fill()
         # A turn that is a rounding error short is granted: sleeping for nothing would never end.
         missing = turns + self._held - self._level
         filling_s = missing / self._per_second if missing > 1e-9 else 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from qlikmigrate.api.error import ApiError, OutcomeUnknownError, UnauthorizedError, UnreachableError
+from qlikmigrate.api.error import ApiError, OutcomeUnknownError, ServerError, UnauthorizedError, UnreachableError
 from qlikmigrate.api.oem.client import OemClient
 from qlikmigrate.importer.connection_plan import Values, values_of
 from qlikmigrate.importer.journal import Journal
@@ -90,13 +90,18 @@ class OemConnectionWriter:
         for _ in range(_MAX_CREATES):
             before = {one.id for one in await self._list()}
             self._journal.intend(key, Step.CREATE, since=self._clock.now(), before=before)
-            ident = ""
             try:
                 answer = await self._client.call("datasource.create", account=self._account, body=body)
-                ident = connection_of(answer.json() or {}).id
+                ident = connection_of(answer.json() or {}).id or await self._look(action)
             except OutcomeUnknownError:
-                pass
-            if ident := ident or await self._look(action):
+                ident = await self._look(action)
+            except (UnauthorizedError, UnreachableError, ServerError):
+                raise
+            except ApiError:
+                # An answer that says no is believed only after a look.
+                if not (ident := await self._look(action, again=False)):
+                    raise
+            if ident:
                 self._journal.done(key, Step.CREATE, ident)
                 return ident
         raise ObjectError("outcome-unknown", "the create was lost again and again")
@@ -114,11 +119,11 @@ class OemConnectionWriter:
     async def _list(self) -> list[OemConnection]:
         return [connection_of(parse(raw)) async for raw in self._client.rows("datasource.list", account=self._account)]
 
-    async def _look(self, action: ConnectionAction) -> str:
-        """What the create in doubt made: at once, and again one request timeout later."""
+    async def _look(self, action: ConnectionAction, *, again: bool = True) -> str:
+        """What the create in doubt made: at once, and `again` one request timeout later."""
         key = key_of(action)
         ours = {one.target_id for each, one in self._journal.state.objects.items() if each != key}
-        for pause in (0.0, self._client.endpoint.limits.timeout_s):
+        for pause in (0.0, self._client.endpoint.limits.timeout_s) if again else (0.0,):
             await self._clock.sleep(pause)
             passed = self._journal.state.of(key).before | ours
             hits = sorted(

@@ -1,0 +1,180 @@
+"""A restore into an OEM account dies at any instant: a resume closes what is open first, and ends as if nothing was."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from attrs import evolve
+from oem_rig import OemRig, make_rig
+
+from qlikmigrate.importer.journal import read_state
+from qlikmigrate.importer.line_log import LineLog
+from qlikmigrate.importer.result import Result
+from qlikmigrate.model.selection import Selector, Selectors
+from qlikmigrate.sandbox.oem import OemSwitches
+
+NAMES = ("Stock feed North", "Price export summer", "Invoicing")
+MANUAL = ["Price export summer"]
+BETWEEN_S = 100.0
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def little_rig(folder: Path, switches: OemSwitches | None = None) -> OemRig:
+    """Three automations, a bundle and a manual one among them."""
+    rig = make_rig(folder)
+    rig.selectors = Selectors(include=tuple(Selector(key="name", value=name) for name in NAMES))
+    rig.target.switches = switches or rig.target.switches
+    return rig
+
+
+def undisturbed(folder: Path) -> tuple[str, int]:
+    """What the account holds after a run that nobody disturbs, and how many requests applying it took."""
+    rig = little_rig(folder)
+    plan = rig.plan()
+    before = len(rig.target.seen)
+    assert rig.apply(plan).failed == 0
+    return repr(rig.state()), len(rig.target.seen) - before
+
+
+def check(rig: OemRig, result: Result, wanted: str) -> None:
+    assert (result.failed, result.fatal) == (0, None)
+    assert repr(rig.state()) == wanted
+    assert rig.on() == MANUAL
+    assert len(rig.target.windows) == len(NAMES)
+    for one in rig.target.windows:
+        # What is reported is never less than what the service saw.
+        assert one.seconds is not None
+        assert result.windows[one.blend] >= one.seconds
+    assert not rig.target.undocumented
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_at_journal_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process dies before and after lines that it writes, with `step` 1 each of them: same end."""
+    wanted, _ = undisturbed(tmp_path / "calm")
+    lines = 0
+    plain = LineLog.append
+
+    def counting(self: LineLog, line: Any) -> None:
+        nonlocal lines
+        lines += 1
+        plain(self, line)
+
+    monkeypatch.setattr(LineLog, "append", counting)
+    calm = little_rig(tmp_path / "count")
+    calm.apply(calm.plan())
+    assert lines > 30
+    for doomed in range(1, lines + 1, step):
+        for after in (False, True):
+            rig = little_rig(tmp_path / f"{doomed}-{after}")
+            count = 0
+
+            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
+                nonlocal count
+                count += 1
+                if count == doomed and not after:
+                    raise Killed
+                plain(self, line)
+                if count == doomed:
+                    raise Killed
+
+            monkeypatch.setattr(LineLog, "append", dying)
+            plan = rig.plan()
+            with pytest.raises(Killed):
+                rig.apply(plan)
+            monkeypatch.setattr(LineLog, "append", plain)
+            rig.clock.advance(BETWEEN_S)
+            check(rig, rig.apply(plan), wanted)
+
+
+def kill_at_every_request(folder: Path, switches: OemSwitches, step: int = 1) -> int:
+    """Die right before and right after each request; how many windows were open when it died."""
+    wanted, requests = undisturbed(folder / "calm")
+    opened = 0
+    for doomed in range(1, requests + 1, step):
+        for after in (False, True):
+            rig = little_rig(folder / f"{doomed}-{after}", switches)
+            plan = rig.plan()
+            opened += die(rig, plan, doomed, after=after)
+            first = resume_first(rig)
+            rig.clock.advance(BETWEEN_S)
+            left = [one for one in rig.target.windows if one.end is None]
+            result = rig.apply(plan)
+            if left and first:
+                # Before anything else is written, what was left on is off.
+                assert first[0][0] == "PUT"
+                assert orjson.loads(first[0][1]) == {"state": "disabled"}
+            check(rig, result, wanted)
+    return opened
+
+
+def die(rig: OemRig, plan: Any, doomed: int, *, after: bool) -> int:
+    count = 0
+
+    def handle(request: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == doomed and not after:
+            raise Killed
+        reply = rig.target.handle(request)
+        if count == doomed:
+            raise Killed
+        return reply
+
+    rig.handler = handle
+    with contextlib.suppress(Killed):
+        rig.apply(plan)
+    return sum(one.end is None for one in rig.target.windows)
+
+
+def resume_first(rig: OemRig) -> list[tuple[str, bytes]]:
+    """The writes of the resume, as they come."""
+    writes: list[tuple[str, bytes]] = []
+
+    def handle(request: Any) -> Any:
+        if request.method != "GET":
+            writes.append((request.method, request.body))
+        return rig.target.handle(request)
+
+    rig.handler = handle
+    return writes
+
+
+def test_kill_at_requests(tmp_path: Path) -> None:
+    """Dies around every fourth request of a run, the service as documented."""
+    assert kill_at_every_request(tmp_path, OemSwitches(), step=4) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["documented", "hostile", "bundles", "replaces"])
+def test_kill_at_every_request(tmp_path: Path, mode: str) -> None:
+    """Dies around every request, whichever way the service answers."""
+    switches = {
+        "documented": OemSwitches(),
+        "hostile": OemSwitches.hostile(),
+        "bundles": OemSwitches(sub_blends_listed=True, bundle_state_cascades=True),
+        "replaces": evolve(OemSwitches(), put_blend_replaces=True, state_in_get=True),
+    }[mode]
+    assert kill_at_every_request(tmp_path, switches) > 0
+
+
+def test_torn_journal_is_read_at_every_byte(tmp_path: Path) -> None:
+    """A journal cut at any byte is read without an error and never tells more than was done."""
+    rig = little_rig(tmp_path)
+    rig.apply(rig.plan())
+    path = tmp_path / "run" / "journal.jsonl"
+    whole, full = path.read_bytes(), read_state(path)
+    torn = tmp_path / "torn.jsonl"
+    for length in range(0, len(whole), 23):
+        torn.write_bytes(whole[:length])
+        state = read_state(torn)
+        assert not state.finished
+        for key, one in state.objects.items():
+            assert one.steps == full.objects[key].steps[: len(one.steps)]
