@@ -16,6 +16,7 @@ import click
 from qlikmigrate.api import error as wire
 from qlikmigrate.cli.app import COMMANDS, app
 from qlikmigrate.cli.option import _COMMON
+from qlikmigrate.importer.oem import window as _window  # noqa: F401 - its class belongs into the table
 from qlikmigrate.kernel import error as kernel
 from qlikmigrate.vault.store import error as _store  # noqa: F401 - its classes belong into the table
 

@@ -125,5 +125,5 @@ def _check_cloud_flags(flags: dict[str, Any]) -> None:
     """Raises: UsageError when a flag means nothing in a tenant of Qlik Cloud."""
     from qlikmigrate.kernel.error import UsageError
 
-    if flags["create_account"]:
+    if flags.get("create_account"):
         raise UsageError("--create-account is for OEM accounts", hint="leave it out for a tenant of Qlik Cloud")

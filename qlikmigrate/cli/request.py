@@ -99,7 +99,7 @@ def request_of(
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
     from qlikmigrate.kernel.error import UsageError
 
-    if flags["account_name"] and not flags["create_account"]:
+    if flags.get("account_name") and not flags.get("create_account"):
         raise UsageError("--account-name is for an account that is made", hint="add --create-account")
     if flags["repoint_callers"] and flags["same_tenant"] != "recover":
         raise UsageError("--repoint-callers is for what is recovered", hint="add --same-tenant recover")
@@ -124,8 +124,8 @@ def request_of(
         ids_file=str(Path(flags["ids_path"]).absolute()) if flags["ids_path"] else "",
         ledger=flags["ledger"] or "",
         from_table=row is not None,
-        create_account=flags["create_account"],
-        account_name=flags["account_name"] or "",
+        create_account=flags.get("create_account", False),
+        account_name=flags.get("account_name") or "",
     )
     return PlanRequest(
         archive=lasting_name(archive_path, archive),

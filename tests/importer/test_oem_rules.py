@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 from oem_rig import ALLOW, OemRig, make_rig
 
+from qlikmigrate.api.oem.endpoint import OemLimits
 from qlikmigrate.importer.plan import Conflict, Plan, Verb
 from qlikmigrate.importer.result import Result
 from qlikmigrate.kernel.error import QlikmigrateError, StaleError, UsageError
@@ -368,3 +369,20 @@ def test_secrets_are_nowhere(tmp_path: Path) -> None:
     assert len(planted) == 4
     for secret in rig.target.secrets() | planted | inputs:
         assert secret not in text
+
+
+@pytest.mark.parametrize(("per_minute", "held", "calls"), [(60, 0, 3), (300, 0, 3), (300, 450, 8)])
+def test_a_window_is_a_few_calls_long(tmp_path: Path, per_minute: int, held: int, calls: int) -> None:
+    """Install, list, switch off: however tight the rate, no waiting falls into a window. Long lists have more pages."""
+    rig = select(make_rig(tmp_path, per_minute=None), FEED, "Stock feed South", "Status board", "Invoicing")
+    guid = rig.target.add_account("Customer", rig.account)
+    for number in range(held):
+        rig.target.add_blend(guid, f"theirs {number}")
+    rig.limits = OemLimits(per_minute=per_minute, timeout_s=20.0)
+    handler_that(rig, lambda request: rig.clock.advance(0.2))
+    result = rig.apply(rig.plan())
+    assert result.failed == 0
+    # A bundle has its two parts to switch off as well.
+    assert max(result.windows.values()) <= 0.2 * (calls + 2) + 0.01
+    assert sorted(result.windows.values())[0] <= 0.2 * calls + 0.01
+    assert len(result.windows) == 4

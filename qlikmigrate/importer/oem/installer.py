@@ -9,6 +9,7 @@ Source: the vendor's page "Install template": 200 with `{}`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,7 +58,14 @@ class Installer:
     """
 
     def __init__(
-        self, client: OemClient, account: str, journal: Journal, actions: Iterable[Action], clock: Clock
+        self,
+        client: OemClient,
+        account: str,
+        journal: Journal,
+        actions: Iterable[Action],
+        clock: Clock,
+        *,
+        alarms: list[str] | None = None,
     ) -> None:
         self._client = client
         self._account = account
@@ -65,23 +73,17 @@ class Installer:
         self._actions = {one.source_id: one for one in actions}
         self._clock = clock
         self._listed: set[str] | None = None
-        self.alarms: list[str] = []
+        self.alarms: list[str] = alarms if alarms is not None else []
 
     async def install(self, action: Action, body: Mapping[str, Any]) -> None:
-        """Install one, or find what an earlier attempt made, and leave it off.
+        """Install one and leave it off.
 
         Raises:
             ObjectError: this automation's work cannot go on.
             WindowOpenError: something may be on, and could not be found or switched off.
             CancelledError: somebody wants to stop; the window is closed.
         """
-        key = str(action.seq)
-        done = self._journal.state.of(key)
-        if done.window_is_open and await self._settle(action):
-            return
         for _ in range(_MAX_INSTALLS):
-            if Step.INSTALL in self._journal.state.of(key).steps:
-                return
             if self._listed is None:
                 self._listed = set((await list_automations(self._client, self._account))[0])
             pages = 1 + len(self._listed) // _PAGE_ROWS
@@ -94,36 +96,39 @@ class Installer:
     async def close(self, action: Action) -> None:
         """What an install that was cut short may have left on is switched off, before anything else is done.
 
+        Looked for until a request timeout has passed; what does not show by then was not made, as far as can be seen.
+
         Raises:
             WindowOpenError: it may be on, and could not be found or switched off.
         """
+        if self._journal.state.of(str(action.seq)).window_is_open:
+            with suppress(ObjectError):
+                # Ambiguous: told when its turn comes. All of them are off.
+                await whole(self._close(action, self._client.endpoint.limits.timeout_s))
+
+    async def settle(self, action: Action) -> bool:
+        """Whether an earlier attempt has installed it; it is off then. `close` has looked for it before.
+
+        Raises:
+            ObjectError: more than one may be it.
+            WindowOpenError: it was installed, and is nowhere to be seen.
+        """
         done = self._journal.state.of(str(action.seq))
         if done.window_is_open:
-            await whole(self._close(action))
+            answered = done.answered
+            if await whole(self._close(action, 0.0)):
+                return True
+            if answered:
+                raise self._unseen(action)
+        return Step.DISABLE in self._journal.state.of(str(action.seq)).steps
 
-    async def _close(self, action: Action) -> None:
+    async def _close(self, action: Action, patience_s: float) -> bool:
         done = self._journal.state.of(str(action.seq))
-        if Step.INSTALL in done.steps:
-            ident = str(done.target_id)
-            self._closed(action, ident, await self._off(self._client, action, ident, []), done.first)
-            return
-        try:
-            await self._take(self._client, action, self._client.endpoint.limits.timeout_s if done.answered else 0.0)
-        except ObjectError:
-            # Ambiguous: told when its turn comes. All of them are off.
-            return
-
-    async def _settle(self, action: Action) -> bool:
-        """An attempt before this one is in doubt: whether what it made was found."""
-        done = self._journal.state.of(str(action.seq))
-        if Step.INSTALL in done.steps:
-            await whole(self._close(action))
-            return True
-        answered = done.answered
-        found = await whole(self._take(self._client, action, self._client.endpoint.limits.timeout_s))
-        if not found and answered:
-            raise self._unseen(action)
-        return found
+        if Step.INSTALL not in done.steps:
+            return await self._take(self._client, action, patience_s)
+        ident = str(done.target_id)
+        self._closed(action, ident, await self._off(self._client, action, ident, []), done.first)
+        return True
 
     async def _attempt(self, fast: OemClient, action: Action, body: Mapping[str, Any]) -> bool:
         """One install and what follows from it. Nothing interrupts this.

@@ -28,6 +28,7 @@ from qlikmigrate.remap.mapping import Decision
 
 STARTS = "oem-starts-on-install"
 HAND_BUILT = "hand-built"
+_HAND_IN = "hand in what is known with `backup --schedules FILE`, or settle it in the hub"
 
 
 @frozen(kw_only=True)
@@ -286,11 +287,11 @@ class _Planner:
         held = base.armed and not starts and oem.state in (AVAILABLE, "") and not one.is_bundle
         if not oem.state and not one.is_bundle:
             held = True
-            self._unknown("state-unknown", f"nobody says whether `{one.name}` is on at the source: it stays off", one)
+            message = f"nobody says whether `{one.name}` is on at the source: it stays off"
+            self._tell("state-unknown", Severity.TODO, message, one.id, _HAND_IN)
         if self._lacks_schedule(one, base) and not one.is_bundle:
-            self._unknown(
-                "schedule-unknown", f"nobody says when `{one.name}` starts: its template's schedule stays", one
-            )
+            message = f"nobody says when `{one.name}` starts: its template's schedule stays"
+            self._tell("schedule-unknown", Severity.TODO, message, one.id, _HAND_IN)
         required = self._given.required.get(oem.template_id, frozenset())
         everything = names if not oem.parts else self._names_of_parts(oem.parts)
         oem = evolve(oem, inputs=names, at_install=tuple(name for name in everything if name in required))
@@ -343,10 +344,6 @@ class _Planner:
                     hint=f"--allow {STARTS}: each is switched off at once, and for how long it was on is reported",
                 )
             )
-
-    def _unknown(self, code: str, message: str, one: OemAutomation) -> None:
-        hint = "hand in what is known with `backup --schedules FILE`, or settle it in the hub"
-        self._tell(code, Severity.TODO, message, one.id, hint)
 
     def _tell(self, code: str, severity: Severity, message: str, ident: str, hint: str) -> None:
         where = f"automation {ident}"

@@ -123,11 +123,19 @@ def _states(snapshot: Snapshot, holding: OemHolding) -> dict[str, str]:
 
 
 def _is_chosen(source: OemSource, ident: str, selectors: Selectors) -> bool:
+    """As a backup selects: a bundle is meant as a whole as soon as it or one of its parts is."""
     wanted: dict[str, list[Selector]] = {}
     for one in selectors.include:
         wanted.setdefault(one.key, []).append(one)
-    included = all(any(_matches(source, ident, one) for one in ones) for ones in wanted.values())
-    return included and not any(_matches(source, ident, one) for one in selectors.exclude)
+
+    def included(each: str) -> bool:
+        return all(any(_matches(source, each, one) for one in ones) for ones in wanted.values())
+
+    def excluded(each: str) -> bool:
+        return any(_matches(source, each, one) for one in selectors.exclude)
+
+    members = (ident, *source.parts_of(ident))
+    return not excluded(ident) and any(included(each) and not excluded(each) for each in members)
 
 
 def _matches(source: OemSource, ident: str, selector: Selector) -> bool:
@@ -142,4 +150,5 @@ def _matches(source: OemSource, ident: str, selector: Selector) -> bool:
         case "state":
             return source.states.get(ident, "") == selector.value
         case _:
-            return any(selector.value in (used.id, used.name) for used in source.holding.connections_of(ident))
+            word = selector.value
+            return any(word == used.name or word.lower() == used.id.lower() for used in source.connections_of(ident))

@@ -175,6 +175,13 @@ async def read_states(client: OemClient, account: str, connections: Collection[s
 
     Source: "Get datasource in account": the blends within an answer have `state`, others may not.
     """
+    return (await read_links(client, account, connections, sink=sink))[0]
+
+
+async def read_links(
+    client: OemClient, account: str, connections: Collection[str], *, sink: Sink
+) -> tuple[dict[str, str], dict[str, OemConnection]]:
+    """The same states, and the connections with what is hard-linked to them."""
     states: dict[str, str] = {}
 
     async def read(ident: str) -> OemConnection:
@@ -182,8 +189,8 @@ async def read_states(client: OemClient, account: str, connections: Collection[s
         states.update(states_in(value))
         return connection_of(value)
 
-    await _each(client, sorted(connections), read, sink, "read states")
-    return states
+    found = await _each(client, sorted(connections), read, sink, "read connections")
+    return states, found
 
 
 def states_in(value: Mapping[str, Any]) -> dict[str, str]:
