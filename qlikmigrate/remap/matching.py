@@ -22,6 +22,7 @@ QLIK_CLOUD_SERVICES = "61a87510-c7a3-11ea-95da-0fb0c241e75c"
 """The connector whose connection every user gets from the system. Source: Qlik's automation-builder skill; it is one
 guid in all public workspaces."""
 
+SYSTEM_RULE = "connector+owner"
 # Users first: spaces do not need them, but connections and automations do; connectors before connections.
 ORDER = (Kind.TENANT, Kind.USER, Kind.SPACE, Kind.CONNECTOR, Kind.CONNECTION, Kind.AUTOMATION, Kind.ITEM)
 
@@ -143,8 +144,7 @@ class _Matcher:
             elif hit.candidates:
                 target = hit.candidates[0]
                 rivals = askers[target.id.lower()]
-                # A connector stands for a product, not for an object of a person: many may become one.
-                if len(rivals) > 1 and kind is not Kind.CONNECTOR:
+                if len(rivals) > 1 and not _may_share(kind, hit.rule):
                     row = evolve(row, rule="ambiguous")
                     listed = ", ".join(_named(rival) for rival in rivals)
                     self.problem(
@@ -205,7 +205,7 @@ class _Matcher:
             return Found((), names.UNMATCHED)
         if one.connector_id.lower() == QLIK_CLOUD_SERVICES:
             own = self._index("connector+owner").get((connector.lower(), owner.lower()), ())
-            return Found(tuple(own), "connector+owner")
+            return Found(tuple(own), SYSTEM_RULE)
         hits = self._index("connection").get((connector.lower(), one.name, owner.lower()), ())
         if len(hits) > 1:
             space = self.space_of(one)
@@ -256,6 +256,14 @@ _KEYS: Mapping[str, tuple[Kind, Callable[[Entity], tuple[str, ...]]]] = {
     "automation": (Kind.AUTOMATION, lambda one: (one.name, one.space_id.lower(), one.owner_id.lower())),
     "item": (Kind.ITEM, lambda one: (one.type, one.name, one.space_id.lower())),
 }
+
+
+def _may_share(kind: Kind, rule: str) -> bool:
+    """Whether many may become one: what stands for a product, or for a user, and is no object that people made.
+
+    The system gives each user one connection of its own. Where several owners become one, theirs become that one's.
+    """
+    return kind is Kind.CONNECTOR or (kind is Kind.CONNECTION and rule == SYSTEM_RULE)
 
 
 def _is_active(user: Entity) -> bool:
