@@ -64,8 +64,22 @@ def _flag_table(options: list[click.Option]) -> str:
 
 
 def command_part(name: str) -> str:
-    """Usage, description and own flags of one command."""
+    """Usage, description and own flags of one command; of a group, those of each of its commands."""
     command, context = _command(name)
+    if isinstance(command, click.Group):
+        return "\n\n".join(
+            [_paragraphs(command.help or ""), *(_group_part(command, context, word) for word in command.commands)]
+        )
+    return _part(command, context)
+
+
+def _group_part(group: click.Group, context: click.Context, word: str) -> str:
+    command = group.commands[word]
+    told = _part(command, click.Context(command, info_name=word, parent=context))
+    return f"### `{group.name} {word}`\n\n{told}"
+
+
+def _part(command: click.Command, context: click.Context) -> str:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     common = _common_flags()
     own = [one for one in command.params if isinstance(one, click.Option) and one.name not in common]

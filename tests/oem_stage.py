@@ -14,6 +14,7 @@ from stage import Ended
 
 from qlikmigrate.archive import open_archive
 from qlikmigrate.cli.app import run
+from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.message import Reply, Request
 from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.snapshot import Snapshot
@@ -89,9 +90,11 @@ class OemStage:
 
 
 @contextmanager
-def oem_staged(folder: Path, capture: Any, switches: OemSwitches | None = None, seed: int = 1) -> Iterator[OemStage]:
-    """A stage whose provider answers as `switches` say."""
-    service = OemService("velo", switches=switches or OemSwitches.documented(), seed=seed)
+def oem_staged(
+    folder: Path, capture: Any, switches: OemSwitches | None = None, seed: int = 1, clock: Clock | None = None
+) -> Iterator[OemStage]:
+    """A stage whose provider answers as `switches` say. `clock`: the provider's, else the machine's."""
+    service = OemService("velo", switches=switches or OemSwitches.documented(), seed=seed, clock=clock)
     partner = seed_model(service)
     stage = OemStage(folder, service, partner, capture)
     server = Server(stage.handle).start()

@@ -94,18 +94,20 @@ def _plan(
     named: bool,
 ) -> ActivationPlan:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.cli.going_live import read_source_or_why
     from qlikmigrate.importer.activation import plan_activation
     from qlikmigrate.importer.held import read_held
     from qlikmigrate.importer.side import Standing
 
     async def work() -> ActivationPlan:
-        with open_snapshot(session, view.plan.archive.path) as archive:
+        with open_planned(session, view.plan) as archive:
             async with session.connect(target, Access.READ) as client:
                 _, held = await read_held(view, archive, client, sink=session.output)
         if source is None:
             why = "no tenant of the tenants file has the archive's host"
+            if not view.plan.archive.is_cloud:
+                why = "it is an OEM account, of which no call says what is on"
             return plan_activation(held, None, why_unchecked=why, include_unready=include_unready, allow=allow)
         async with session.connect(source, Access.READ) as client:
             side, why = await read_source_or_why(client, view, named=named)

@@ -50,6 +50,7 @@ COMMANDS = {
     "repack": "repair",
     "export": "export",
     "import": "import_",
+    "oem": "oem",
 }
 
 _QUOTED = re.compile(r"'([^']+)'")

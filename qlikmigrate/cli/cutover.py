@@ -126,7 +126,7 @@ def _cutover(scene: _Scene, *, include_unready: bool, allow: frozenset[str], dry
 
 def _plan(scene: _Scene, *, include_unready: bool, allow: frozenset[str]) -> CutoverPlan:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.cli.going_live import check_source
     from qlikmigrate.importer.cutover import plan_cutover, stopped_sources
     from qlikmigrate.importer.held import read_held
@@ -138,7 +138,7 @@ def _plan(scene: _Scene, *, include_unready: bool, allow: frozenset[str]) -> Cut
 
     async def work() -> CutoverPlan:
         selected = [one for one in view.plan.actions if one.verb is not Verb.SKIP]
-        with open_snapshot(session, view.plan.archive.path) as archive:
+        with open_planned(session, view.plan) as archive:
             async with session.connect(scene.target, Access.READ) as client:
                 _, held = await read_held(view, archive, client, sink=session.output)
             async with session.connect(scene.source, Access.READ) as client:
@@ -214,7 +214,7 @@ def _undo(scene: _Scene, *, dry_run: bool) -> None:
 
 
 def _carry_back(scene: _Scene) -> LiveResult:
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.cli.going_live import check_source
     from qlikmigrate.importer.cutover import UndoInput, touched, undo
     from qlikmigrate.importer.held import read_held
@@ -231,7 +231,7 @@ def _carry_back(scene: _Scene) -> LiveResult:
             session.connect(scene.target, _need(scene, here=True)) as target,
         ):
             await check_source(source, view)
-            with open_snapshot(session, view.plan.archive.path) as archive:
+            with open_planned(session, view.plan) as archive:
                 there, held = await read_held(view, archive, target, sink=session.output)
             by_seq: dict[int, Held] = {one.action.seq: one for one in held}
             given = UndoInput(

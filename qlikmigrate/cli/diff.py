@@ -63,9 +63,10 @@ def diff_command(
     with ExitStack() as stack:
         sides = [stack.enter_context(_opened(session, name)) for name in (a, b)]
         whole = all(one.manifest.complete for one in sides)
-        if any(map(is_oem, sides)):
+        if all(map(is_oem, sides)):
             found: Diff | OemDiff = _oem_diff(sides[0], sides[1], request)
         else:
+            sides, request = _alike(sides, request)
             found = Diff(sides[0], sides[1], request)
         counts = _tell(session, found, title=f"{a} → {b}", shape=shape)
     _close(session, counts, whole=whole)
@@ -73,13 +74,10 @@ def diff_command(
 
 
 def _oem_diff(old: Snapshot, new: Snapshot, request: DiffRequest) -> OemDiff:
-    """Raises: UsageError when only one side is of OEM accounts, or a flag means nothing for them."""
+    """Raises: UsageError when a flag means nothing for OEM accounts."""
     from qlikmigrate.importer.oem_diff import OemDiff
     from qlikmigrate.kernel.error import UsageError
-    from qlikmigrate.model.oem import is_oem
 
-    if not (is_oem(old) and is_oem(new)):
-        raise UsageError("an OEM account is compared with an OEM account, a tenant of Qlik Cloud with a tenant")
     if request.run or request.decisions is not None or request.with_calls:
         raise UsageError("--run, --mapping and --with-calls are for Qlik Cloud: OEM automations pair by guid or name")
     return OemDiff(old, new, request.selectors)
@@ -146,6 +144,33 @@ def _opened(session: Session, name: str) -> Iterator[Snapshot]:
         take_snapshot(session, tenant, path, force=False, chosen=Selectors(), with_calls=False, sink=tell)
         with open_snapshot(session, path) as archive:
             yield archive
+
+
+def _alike(sides: list[Snapshot], request: DiffRequest) -> tuple[list[Snapshot], DiffRequest]:
+    """Both sides as of Qlik Cloud, an account as the run saw it or as the selection names it; and what is asked then.
+
+    Raises:
+        UsageError: which account is meant cannot be told, or nothing says what there stands for what here.
+    """
+    from attrs import evolve
+
+    from qlikmigrate.kernel.error import UsageError
+    from qlikmigrate.model.oem import is_oem
+    from qlikmigrate.model.oem_view import as_cloud
+
+    if not any(map(is_oem, sides)):
+        return sides, request
+    if request.run is None and request.decisions is None:
+        raise UsageError(
+            "an OEM account is compared with an OEM account, a tenant of Qlik Cloud with a tenant",
+            hint="--run RUN of the restore, or --mapping FILE, says what stands for what",
+        )
+    named = request.selectors.of("account").include
+    account, space = (named[0].value if named else ""), ""
+    if request.run is not None:
+        account, space = request.run.plan.archive.tenant_id, request.run.plan.options.default_space
+    alike = [as_cloud(one, account, space=space) for one in sides]
+    return alike, evolve(request, selectors=request.selectors.without("account"))
 
 
 def _tell(session: Session, diff: Diff | OemDiff, *, title: str, shape: str) -> dict[Kind, Counter[str]]:

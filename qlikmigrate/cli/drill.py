@@ -45,7 +45,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --into: how automations come to their owners.",
 )
-@click.option("--fallback-owner", metavar="WHO", help="With --into: owner in place of those without a counterpart.")
+@click.option(
+    "--default-owner",
+    "--fallback-owner",
+    "fallback_owner",
+    metavar="WHO",
+    help="With --into: owner in place of those without a counterpart.",
+)
 @click.option("--create-spaces", is_flag=True, help="With --into: create spaces that the tenant lacks.")
 @click.option("--allow", multiple=True, metavar="CODE", help="With --into: waive one kind of preflight error.")
 @click.option("--same-tenant", type=click.Choice(["copy"]), help="With --into: drill in the source tenant itself.")
@@ -233,7 +239,8 @@ def _request(given: _Given, folder: RunFolder, flags: dict[str, Any]) -> PlanReq
             **flags,
             "repoint_callers": False, "ids_path": None, "secrets_path": None, "connections": "match", "start": "held",
             "on_conflict": "fail", "settings": False, "sync": (), "include": (), "exclude": (), "with_calls": False,
-            "match_items": False, "ledger": str(folder.path.absolute() / "ledger.jsonl"),
+            "match_items": False, "default_space": None, "create_account": False, "account_name": None,
+            "ledger": str(folder.path.absolute() / "ledger.jsonl"),
         },
     )  # fmt: skip
     chosen = given.selectors()

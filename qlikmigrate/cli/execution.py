@@ -146,7 +146,7 @@ async def carry_out(
 async def _check_fresh(session: Session, plan: Plan, target: Tenant | OemTenant) -> None:
     """A dry run ends as the real one would: a stale plan is refused here, too."""
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.restore import check_plan
 
@@ -155,7 +155,7 @@ async def _check_fresh(session: Session, plan: Plan, target: Tenant | OemTenant)
 
         await check_fresh(session, plan, target)
         return
-    with open_snapshot(session, plan.archive.path) as archive:
+    with open_planned(session, plan) as archive:
         async with session.connect(target, Access.READ) as client:
             await check_plan(client, archive, plan, sink=session.output)
 
@@ -164,7 +164,7 @@ async def _apply_locked(
     session: Session, plan: Plan, target: Tenant | OemTenant, folder: RunFolder, archive: Snapshot | None
 ) -> Result:
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.cli.request import read_secrets
     from qlikmigrate.config.tenants import OemTenant
     from qlikmigrate.importer.lock import target_lock
@@ -180,7 +180,7 @@ async def _apply_locked(
     )
     with (
         target_lock(plan.target.tenant_id),
-        nullcontext(archive) if archive is not None else open_snapshot(session, plan.archive.path) as opened,
+        nullcontext(archive) if archive is not None else open_planned(session, plan) as opened,
     ):
         async with session.connect(target, Access.WRITE) as client:
             return await apply_plan(

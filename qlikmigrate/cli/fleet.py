@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,46 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from attrs import frozen
-
 from qlikmigrate.kernel.error import (
     BudgetSpentError,
     InterruptedRunError,
     PartialError,
-    QlikmigrateError,
-    RefusedError,
     UsageError,
 )
 
 if TYPE_CHECKING:
     from qlikmigrate.cli.session import Session
+    from qlikmigrate.cli.voyage import Ship, Source
     from qlikmigrate.config.target_table import TargetTable
     from qlikmigrate.config.tenants import OemTenant, Tenant
-    from qlikmigrate.importer.fleet import Ending, Fleet, Rules
-    from qlikmigrate.importer.fleet_folder import Berth, Cloning, FleetFolder
+    from qlikmigrate.importer.fleet import Rules
+    from qlikmigrate.importer.fleet_folder import Cloning, FleetFolder
     from qlikmigrate.kernel.row import Row
     from qlikmigrate.model.snapshot import Snapshot
 
 # Flags in which a row's cells may stand.
 _FILLED = ("account_name", "default_owner", "fallback_owner", "default_space")
-
-
-@frozen(kw_only=True)
-class _Ship:
-    """One row with everything that it needs, checked before anything is sent."""
-
-    name: str
-    row: Row
-    target: Tenant | OemTenant
-    flags: Mapping[str, Any]
-
-
-@frozen(kw_only=True)
-class _Source:
-    """The opened snapshot, and what it is called."""
-
-    snapshot: Snapshot
-    path: str
 
 
 def clone_many(
@@ -72,6 +50,7 @@ def clone_many(
         RefusedError: nothing was written anywhere, because whatever was begun was refused.
     """
     from qlikmigrate.cli.tenant import file_stamp, file_word
+    from qlikmigrate.cli.voyage import Voyage
     from qlikmigrate.config.target_table import read_target_table
     from qlikmigrate.importer.fleet_folder import FleetFolder
     from qlikmigrate.importer.lock import folder_lock
@@ -94,9 +73,9 @@ def clone_many(
         given = stack.enter_context(
             _snapshot(session, source, folder, dry_run=dry_run, allow_incomplete=allow_incomplete, flags=flags)
         )
-        voyage = _Voyage(session, ships, given, folder, source, rules.dry() if dry_run else rules, dry_run=dry_run)
+        voyage = Voyage(session, ships, given, folder, rules.dry() if dry_run else rules, dry_run=dry_run)
         if not dry_run and not folder.started:
-            folder.begin(_cloning(session, source, given, table, ships, flags))
+            folder.begin(_cloning(session, given, table, ships, flags))
         try:
             session.run(voyage.run)
         except (InterruptedRunError, BudgetSpentError) as error:
@@ -111,14 +90,15 @@ def clone_many(
 # Before anything is sent
 
 
-def _ships(session: Session, table: TargetTable, flags: dict[str, Any], *, writing: bool) -> list[_Ship]:
+def _ships(session: Session, table: TargetTable, flags: dict[str, Any], *, writing: bool) -> list[Ship]:
     from qlikmigrate.cli.request import read_decisions, read_secrets, read_values
     from qlikmigrate.cli.tenant import find_target, require_write
+    from qlikmigrate.cli.voyage import Ship
     from qlikmigrate.config.target_table import COLUMN
 
     decisions, _ = read_decisions(flags["mapping_path"], flags["ids_path"])
     words = Counter(row.cells[COLUMN] for row in table.rows)
-    found: list[_Ship] = []
+    found: list[Ship] = []
     places: dict[tuple[str, ...], Row] = {}
     for row in table.rows:
         word = row.cells[COLUMN]
@@ -141,7 +121,7 @@ def _ships(session: Session, table: TargetTable, flags: dict[str, Any], *, writi
         read_values(decisions, flags["mapping_path"], session.environ, row=row)
         read_secrets(flags["connections"], flags["secrets_path"], session.environ, row=row)
         name = word if words[word] == 1 else _apart(word, target)
-        found.append(_Ship(name=name, row=row, target=target, flags=_filled(row, flags)))
+        found.append(Ship(name=name, row=row, target=target, flags=_filled(row, flags)))
     return found
 
 
@@ -205,24 +185,26 @@ def _snapshot(
     dry_run: bool,
     allow_incomplete: bool,
     flags: dict[str, Any],
-) -> Iterator[_Source]:
+) -> Iterator[Source]:
     """The snapshot of the source: the one that was taken when the clone was begun, the named one, or a new one."""
     import tempfile
 
     from qlikmigrate.cli.archive import lasting_name, names_source_archive, open_snapshot
     from qlikmigrate.cli.backup import take_backup
     from qlikmigrate.cli.tenant import find_any_tenant, selectors_of
+    from qlikmigrate.cli.voyage import Source
 
     with ExitStack() as stack:
         if folder.started:
             cloning = folder.cloning()
             snapshot = stack.enter_context(open_snapshot(session, cloning.archive, allow_incomplete=True))
             _check_same(folder, cloning, source, snapshot)
-            yield _Source(snapshot=snapshot, path=cloning.archive)
+            selected = not names_source_archive(source)
+            yield Source(word=source, path=cloning.archive, snapshot=snapshot, selected=selected)
             return
         if names_source_archive(source):
             snapshot = stack.enter_context(open_snapshot(session, source, allow_incomplete=allow_incomplete))
-            yield _Source(snapshot=snapshot, path=lasting_name(source, snapshot))
+            yield Source(word=source, path=lasting_name(source, snapshot), snapshot=snapshot)
             return
         path = folder.snapshot_path
         if dry_run:
@@ -237,7 +219,7 @@ def _snapshot(
             session.report["archive"] = None
             raise
         snapshot = stack.enter_context(open_snapshot(session, path, allow_incomplete=allow_incomplete))
-        yield _Source(snapshot=snapshot, path=str(path.absolute()))
+        yield Source(word=source, path=str(path.absolute()), snapshot=snapshot, selected=True)
         if dry_run:
             session.report["archive"] = None
 
@@ -251,17 +233,16 @@ def _check_same(folder: FleetFolder, cloning: Cloning, source: str, snapshot: Sn
 
 def _cloning(
     session: Session,
-    source: str,
-    given: _Source,
+    given: Source,
     table: TargetTable,
-    ships: list[_Ship],
+    ships: list[Ship],
     flags: Mapping[str, Any],
 ) -> Cloning:
     from qlikmigrate.importer.fleet_folder import Cloning, berths
     from qlikmigrate.kernel.clock import rfc3339
 
     return Cloning(
-        source=source,
+        source=given.word,
         archive=given.path,
         digest=given.snapshot.digest,
         table=str(table.path.absolute()),
@@ -270,177 +251,3 @@ def _cloning(
         targets=berths([one.name for one in ships]),
         created_at=rfc3339(session.clock.now()),
     )
-
-
-# Under way
-
-
-class _Voyage:
-    """All targets of one table, and what is told of them."""
-
-    def __init__(
-        self,
-        session: Session,
-        ships: list[_Ship],
-        given: _Source,
-        folder: FleetFolder,
-        source: str,
-        rules: Rules,
-        *,
-        dry_run: bool,
-    ) -> None:
-        from qlikmigrate.importer.fleet import Fleet
-
-        self._session = session
-        self._given = given
-        self._folder = folder
-        self._source = source
-        self._dry_run = dry_run
-        from qlikmigrate.importer.fleet_folder import berths
-
-        # A table that did not change has its rows in the order in which the clone was begun with them.
-        self._berths: tuple[Berth, ...] = (
-            folder.cloning().targets if folder.started else berths([one.name for one in ships])
-        )
-        self._ships = {berth.name: ship for berth, ship in zip(self._berths, ships, strict=True)}
-        self._places = {berth.name: berth for berth in self._berths}
-        known = folder.endings() if not dry_run else {}
-        self._fleet: Fleet = Fleet(list(self._ships), rules, known)
-        # The snapshot holds the selection and nothing else: each restore takes all of it.
-        taken = {"include": (), "exclude": (), "with_calls": False}
-        self._more: dict[str, Any] = taken if self._took else {}
-
-    @property
-    def _took(self) -> bool:
-        from qlikmigrate.cli.archive import names_source_archive
-
-        return not names_source_archive(self._source)
-
-    async def run(self) -> None:
-        from qlikmigrate.importer.fleet import sail
-
-        await self._close_first()
-        await sail(self._fleet, self._bring, tell=self._tell)
-
-    async def _close_first(self) -> None:
-        """Whatever may have been left on anywhere is switched off before anything else is done.
-
-        What cannot be is told, and stops no other: its own target fails by it when its turn comes.
-        """
-        from qlikmigrate.cli.execution import close_first
-
-        async def close(name: str, ship: _Ship) -> None:
-            own = self._session.beside(name, ship.row)
-            folder = self._folder.run(self._places[name])
-            try:
-                await close_first(own, ship.target, folder, resume=True, dry_run=self._dry_run)
-            except QlikmigrateError as error:
-                own.output.say(f"error: {error.message}", level="error")
-
-        await asyncio.gather(*(close(name, ship) for name, ship in self._ships.items()))
-
-    async def _bring(self, name: str) -> Ending:
-        """One target: exactly what `clone` and `restore` do with one."""
-        from qlikmigrate.cli.restore import bring
-        from qlikmigrate.importer.fleet import Ending, Standing
-
-        ship = self._ships[name]
-        own = self._session.beside(name, ship.row)
-        began = self._session.clock.monotonic()
-        standing, code, reason = Standing.PLANNED if self._dry_run else Standing.DONE, "", ""
-        try:
-            await bring(
-                own,
-                self._given.snapshot,
-                self._given.path,
-                ship.target,
-                self._folder.run(self._places[name]),
-                resume=True,
-                dry_run=self._dry_run,
-                flags=dict(ship.flags) | self._more,
-            )
-        except (InterruptedRunError, BudgetSpentError):
-            raise
-        except RefusedError as error:
-            standing, code, reason = Standing.REFUSED, error.code, error.message
-        except QlikmigrateError as error:
-            standing, code, reason = Standing.FAILED, error.code, error.message
-        except OSError as error:
-            standing, code, reason = Standing.FAILED, "no-access", error.strerror or type(error).__name__
-        except Exception as error:
-            self._tell_bug(error)
-            standing, code, reason = Standing.FAILED, "bug", f"internal error: {type(error).__name__}"
-        windows = own.report.get("install_windows") or {}
-        return Ending(
-            standing=standing,
-            code=code,
-            reason=reason,
-            counts=own.report.get("counts") or {},
-            seconds=round(self._session.clock.monotonic() - began, 3),
-            windows=windows.get("count", 0),
-            longest_window_s=windows.get("longest_s", 0.0),
-        )
-
-    def _tell_bug(self, error: Exception) -> None:
-        if self._session.output.verbose:
-            import traceback
-
-            traceback.print_exception(error)
-
-    def _tell(self, name: str) -> None:
-        """A target was begun, or ended."""
-        from qlikmigrate.importer.fleet import Standing
-        from qlikmigrate.kernel.event import Progress
-        from qlikmigrate.report.fleet import ending_line, ending_row
-
-        fleet = self._fleet
-        if not self._dry_run:
-            self._folder.save(dict(fleet.endings))
-        ending = fleet.endings[name]
-        if ending.standing is Standing.UNDER_WAY:
-            return
-        width = max(map(len, fleet.endings))
-        run = self._folder.run(self._places[name])
-        row = ending_row(name, ending, str(run.path) if run.started else "")
-        self._session.output.item(row, ending_line(name, ending, width=width))
-        ended = len(fleet.endings) - fleet.left(Standing.NOT_STARTED) - fleet.left(Standing.UNDER_WAY)
-        self._session.output(Progress(phase="targets", done=ended, total=len(fleet.endings), subject=name))
-
-    # Afterwards
-
-    def report(self) -> None:
-        """The grid, in the folder and for the summary."""
-        from qlikmigrate.importer.fleet import total
-        from qlikmigrate.kernel.file import write_atomic
-        from qlikmigrate.report.fleet import grid_lines, grid_markdown, target_counts, window_figures, window_line
-
-        session, fleet = self._session, self._fleet
-        endings = list(fleet.endings.values())
-        session.report["counts"] = {"targets": target_counts(fleet), **total(endings)}
-        session.closing += grid_lines(fleet)
-        if figures := window_figures(endings):
-            session.report["install_windows"] = figures
-            session.closing.append(window_line(endings))
-        if not self._dry_run:
-            self._folder.save(dict(fleet.endings))
-            page = self._folder.path / "grid.md"
-            write_atomic(page, grid_markdown(fleet, source=self._source).encode())
-            session.report["run"] = str(self._folder.path)
-            session.closing.append(f"grid: {page}")
-
-    def judge(self) -> None:
-        """Raises: PartialError, RefusedError, when not every target ended well."""
-        fleet = self._fleet
-        many, well = len(fleet.endings), fleet.well
-        if well == many:
-            return
-        why = {
-            "canary": ": a canary did not end well, so nothing else was begun",
-            "stop-above": ": more failed than --stop-above allows, so nothing new was begun",
-            "abort": ": nothing new was begun after a failure",
-            "": "",
-        }[fleet.stopped]
-        hint = "" if self._dry_run else f"--run {self._folder.path} --resume tries them again"
-        if fleet.untouched:
-            raise RefusedError(f"preflight refuses: nothing was written to any of {many} targets{why}", hint=hint)
-        raise PartialError(f"{many - well} of {many} targets did not end well{why}", hint=hint, code="targets-failed")

@@ -41,13 +41,20 @@ def find_source(session: Session, view: RunView, name: str | None, *, needed: bo
     Raises:
         UsageError: it is unknown; or there is none, or several, and it is `needed`.
     """
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.cli.tenant import find_tenant
     from qlikmigrate.config.tenants import tenant_by_host
 
     plan = view.plan
+    if name is None and not plan.archive.is_cloud:
+        if needed:
+            raise UsageError(
+                f"the source is an OEM account, `{plan.archive.tenant_name}`: nothing there is switched from here",
+                hint="switch off there what is to start here, then `activate RUN --allow source-unchecked`",
+            )
+        return None
     if name is None:
-        with open_snapshot(session, plan.archive.path) as archive:
+        with open_planned(session, plan) as archive:
             hosts = archive.manifest.tenant.all_hosts()
         other = plan.archive.tenant_id != plan.target.tenant_id
         name = tenant_by_host(hosts, session.config, session.environ, apart_from=plan.target.name if other else "")

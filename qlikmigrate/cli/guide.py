@@ -19,8 +19,8 @@ def _show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-class Command(click.Command):
-    """A command with that help."""
+class Guided(click.Command):
+    """Whatever has that help, command or group."""
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """The same wherever it stands: click would keep those of the first context that it was looked at in."""
@@ -32,3 +32,7 @@ class Command(click.Command):
         if option is not None:
             option.callback = _show
         return option
+
+
+class Command(Guided):
+    """A command with that help."""

@@ -49,7 +49,7 @@ def mapping_command(
 ) -> None:
     """Match ARCHIVE against TENANT and write the result, with the rule behind each match, to FILE."""
     from qlikmigrate.api.endpoint import Access
-    from qlikmigrate.cli.archive import lasting_name, open_snapshot
+    from qlikmigrate.cli.archive import for_cloud, lasting_name, open_snapshot, split_account
     from qlikmigrate.cli.request import read_decisions, read_values
     from qlikmigrate.cli.telling import tell_problems
     from qlikmigrate.cli.tenant import check_place, find_tenant, selectors_of
@@ -67,11 +67,12 @@ def mapping_command(
     check_place(unmatched)
     previous = read_text(out, "mapping file") if Path(out).exists() else None
     decisions, text = read_decisions(out if previous is not None else None, ids_path)
-    with open_snapshot(session, archive_path) as archive:
+    with open_snapshot(session, archive_path) as found:
+        archive = for_cloud(found, include=include)
         request = PlanRequest(
             archive=lasting_name(archive_path, archive),
             snapshot=archive,
-            selectors=selectors_of(include, exclude),
+            selectors=selectors_of(split_account(include)[1], exclude),
             decisions=decisions.handmade(),
             mapping_text=text,
             values=read_values(decisions, out, session.environ),

@@ -135,7 +135,18 @@ def planning(*, on_conflict: str) -> Callable[[Command], Command]:
                     show_default=True,
                     help="How automations come to their owners.",
                 ),
-                click.option("--fallback-owner", metavar="WHO", help="Owner in place of those without a counterpart."),
+                click.option(
+                    "--default-owner",
+                    "--fallback-owner",
+                    "fallback_owner",
+                    metavar="WHO",
+                    help="Owner in place of those without a counterpart; of all that comes from an OEM account.",
+                ),
+                click.option(
+                    "--default-space",
+                    metavar="SPACE",
+                    help="Space, by id or name, in place of those without a counterpart; of all from an OEM account.",
+                ),
                 click.option(
                     "--connections",
                     type=choice(["match", "create", "skip"]),

@@ -38,7 +38,7 @@ def plan_command(
     **flags: Any,
 ) -> None:
     """Say what restoring ARCHIVE into TENANT would do. Sends GETs only; PLAN holds no bodies and no secrets."""
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import fitting, open_snapshot
     from qlikmigrate.cli.execution import check_refused
     from qlikmigrate.cli.telling import tell_changes, tell_plan
     from qlikmigrate.cli.tenant import check_place, find_target
@@ -47,7 +47,8 @@ def plan_command(
     target = find_target(session, tenant)
     check_place(out)
     _check_replaceable(out)
-    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as archive:
+    with open_snapshot(session, archive_path, allow_incomplete=allow_incomplete) as snapshot:
+        archive = fitting(snapshot, target, flags)
         if changes:
             made, shown = compute_preview(session, archive, archive_path, target, flags)
         else:

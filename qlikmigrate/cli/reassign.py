@@ -77,14 +77,14 @@ def _reassign(session: Session, view: RunView, tenant: Tenant) -> ReassignResult
 
 def _wanted(session: Session, view: RunView) -> dict[str, dict[str, tuple[str, str]]]:
     """What each block was bound to at the source, as far as the archive is still there."""
-    from qlikmigrate.cli.archive import open_snapshot
+    from qlikmigrate.cli.archive import open_planned
     from qlikmigrate.importer.own_owner import wanted_bindings
     from qlikmigrate.model.kind import Kind
     from qlikmigrate.model.snapshot import inventory_of, parse
 
     plan = view.plan
     try:
-        with open_snapshot(session, plan.archive.path) as archive:
+        with open_planned(session, plan) as archive:
             if archive.digest != plan.archive.digest:
                 return {}
             source = inventory_of(archive)

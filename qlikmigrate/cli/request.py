@@ -93,20 +93,24 @@ def request_of(
     Raises:
         UsageError: two of them contradict each other, or a file that one names cannot be used.
     """
-    from qlikmigrate.cli.archive import lasting_name
+    from qlikmigrate.cli.archive import lasting_name, split_account
     from qlikmigrate.cli.tenant import selectors_of
     from qlikmigrate.importer.counterpart import PlanRequest
     from qlikmigrate.importer.plan import Conflict, PlanOptions, SameTenant
     from qlikmigrate.kernel.error import UsageError
+    from qlikmigrate.model.oem_view import OemView
 
     if flags.get("account_name") and not flags.get("create_account"):
         raise UsageError("--account-name is for an account that is made", hint="add --create-account")
     if flags["repoint_callers"] and flags["same_tenant"] != "recover":
         raise UsageError("--repoint-callers is for what is recovered", hint="add --same-tenant recover")
+    # Which account is meant was asked before there was one to read; whoever reads several selects among them itself.
+    include = split_account(flags["include"])[1] if isinstance(archive, OemView) else flags["include"]
     decisions, text = read_decisions(flags["mapping_path"], flags["ids_path"])
     options = PlanOptions(
         owner=flags["owner"],
         fallback_owner=flags["fallback_owner"] or "",
+        default_space=flags["default_space"] or "",
         connections=flags["connections"],
         start=flags["start"],
         on_conflict=Conflict(flags["on_conflict"]),
@@ -130,7 +134,7 @@ def request_of(
     return PlanRequest(
         archive=lasting_name(archive_path, archive),
         snapshot=archive,
-        selectors=selectors_of(flags["include"], flags["exclude"]),
+        selectors=selectors_of(include, flags["exclude"]),
         decisions=decisions,
         mapping_text=text,
         values=read_values(decisions, flags["mapping_path"], environ, row=row),

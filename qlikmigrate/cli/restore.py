@@ -99,11 +99,14 @@ async def bring(
     Raises:
         QlikmigrateError: as planning and carrying out do.
     """
+    from qlikmigrate.cli.archive import as_planned, fitting
     from qlikmigrate.cli.execution import carry_out
     from qlikmigrate.cli.plan import plan_for
 
+    snapshot, archive = archive, fitting(archive, target, flags)
     if folder.started:
         plan = _begun(folder, archive, target, resume=resume, flags=flags)
+        archive = as_planned(snapshot, plan)
     else:
         plan = await plan_for(session, archive, archive_path, target, flags)
     await carry_out(session, plan, target, folder, archive=archive, resume=resume, dry_run=dry_run)
@@ -123,6 +126,11 @@ def _begun(
     text = read_decisions(flags["mapping_path"], flags["ids_path"])[1]
     if (plan.archive.digest, plan.options.mapping_hash) != (archive.digest, mapping_hash(text)):
         raise UsageError(f"the run in {folder.path} has another archive or mapping", hint="name another with --run")
+    if not plan.is_oem and plan.archive.tenant_id != archive.manifest.tenant.id:
+        raise UsageError(
+            f"the run in {folder.path} is of another account: `{plan.archive.tenant_name}`",
+            hint="name another with --run",
+        )
     if plan.target.name != target.endpoint.name:
         raise UsageError(
             f"the run in {folder.path} is for another tenant: `{plan.target.name}`", hint="name another with --run"

@@ -38,7 +38,10 @@ _FIRST_STEPS = (Step.SHELL, Step.CREATE)
 
 @frozen(kw_only=True)
 class ApplyInput:
-    """What a run works with. `target`: read by this process, right before. `secrets`: of connections to be created."""
+    """What a run works with. `target`: read by this process, right before. `secrets`: of connections to be created.
+
+    `inputs`: source id → stored inputs that people must enter, in words.
+    """
 
     plan: Plan
     client: CloudClient
@@ -49,6 +52,7 @@ class ApplyInput:
     ledger: LedgerWriter
     abort_on_error: bool = False
     secrets: Values = field(factory=dict, repr=False)
+    inputs: Mapping[str, str] = field(factory=dict, repr=False)
 
 
 def check_fresh(plan: Plan, target: Target) -> None:
@@ -352,6 +356,7 @@ class _Run:
         self._sink(problem)
 
     def _result(self, readings: Mapping[int, Reading]) -> Result:
+        given = self._given
         outcomes: dict[int, Outcome] = {}
         for seq, action in self._actions.items():
             error = self._failed.get(seq)
@@ -385,7 +390,7 @@ class _Run:
             outcomes=everything,
             problems=problems,
             tasks=(
-                *tasks_of(self._given.plan, self._given.source, self._given.target.inventory, outcomes, problems),
+                *tasks_of(given.plan, given.source, given.target.inventory, outcomes, problems, given.inputs),
                 *ground.tasks(),
             ),
             ids=tuple(ids),

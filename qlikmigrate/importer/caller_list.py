@@ -59,6 +59,11 @@ def execute_url(origin: str, ident: str) -> str:
     return f"{origin.rstrip('/')}/api/v1/automations/{ident}/actions/execute"
 
 
+def widget_url(origin: str, ident: str) -> str:
+    """The same in an OEM account. Source: help.qlik.com, blendr, "Calling a data blend via a webhook URL"."""
+    return f"{origin.rstrip('/')}/v1/widgets/{ident}"
+
+
 async def read_callers(client: CloudClient, view: RunView, *, tokens: bool, clock: Clock, sink: Sink) -> CallerList:
     """Read the target and list every automation of the run that has a counterpart. `tokens`: with execution tokens.
 
@@ -76,6 +81,7 @@ async def read_callers(client: CloudClient, view: RunView, *, tokens: bool, cloc
         for use in automations_called(value):
             called_by.setdefault(use.value.lower(), set()).add(str(value.get("name") or ident))
     source = f"https://{view.plan.archive.host}" if view.plan.archive.host else ""
+    address = execute_url if view.plan.archive.is_cloud else widget_url
     rows: list[CallerRow] = []
     problems: list[Problem] = []
     for action in view.plan.actions:
@@ -91,7 +97,7 @@ async def read_callers(client: CloudClient, view: RunView, *, tokens: bool, cloc
                 run_mode=mode,
                 owner=_person(people.get(str(shown.get("ownerId") or ""), {})),
                 source_id=action.source_id,
-                source_url=execute_url(source, action.source_id) if source else "",
+                source_url=address(source, action.source_id) if source else "",
                 target_id=target_id,
                 target_url=execute_url(client.endpoint.origin, target_id),
                 called_by=tuple(sorted(called_by.get(target_id.lower(), ()))),

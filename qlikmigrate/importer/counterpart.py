@@ -9,15 +9,16 @@ from attrs import evolve, field, frozen
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.importer.comparison import face_of
 from qlikmigrate.importer.connection_plan import Values
+from qlikmigrate.importer.fallback import Fallback, find_fallback, with_account
 from qlikmigrate.importer.ledger import Ledger
 from qlikmigrate.importer.plan import PlanOptions, SameTenant
 from qlikmigrate.importer.renaming import with_renamed
 from qlikmigrate.importer.source import Source
 from qlikmigrate.importer.target import Target, read_automation
-from qlikmigrate.kernel.error import UsageError
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.inventory import Entity
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.oem_view import OemView
 from qlikmigrate.model.selection import Selectors
 from qlikmigrate.model.snapshot import Snapshot, parse
 from qlikmigrate.remap.mapping import UNMATCHED, Decision, MappingRow
@@ -48,26 +49,30 @@ class PlanRequest:
 
 async def find_counterparts(
     client: CloudClient, request: PlanRequest, source: Source, target: Target, ledger: Ledger
-) -> tuple[IdMapping, str | None]:
-    """The mapping of what a request selects to what the target holds, and the fallback owner's id.
+) -> tuple[IdMapping, Fallback]:
+    """The mapping of what a request selects to what the target holds, and who and what stands in for those without.
 
     Raises:
-        UsageError: the fallback owner is nobody, or more than one.
+        UsageError: who or what is to stand in cannot be told.
         ApiError: an automation that must be told from its namesakes cannot be read.
     """
     options = request.options
-    fallback = _user(target, options.fallback_owner) if options.fallback_owner else None
+    fallback = find_fallback(target, options, from_cloud=source.inventory.is_cloud)
+    decisions = request.decisions
+    if isinstance(source.snapshot, OemView):
+        decisions = with_account(decisions, source.snapshot, fallback)
 
     def run(contents: Contents | None) -> IdMapping:
         mapping = match(
             source.inventory,
             target.inventory,
-            decisions=request.decisions,
+            decisions=decisions,
             ledger=ledger.pairs(),
             needed=source.needed(),
             contents=contents,
             owner_override=target.caller.user_id if options.owner == "importer" else None,
-            fallback_owner=fallback,
+            fallback_owner=fallback.owner_id,
+            fallback_space=fallback.space_id,
             copy=options.same_tenant is SameTenant.COPY,
             match_items=request.match_items,
         )
@@ -138,23 +143,3 @@ def _without_counterparts(mapping: IdMapping, source: Source) -> IdMapping:
     settled = {f"{row.kind} {row.source.id}" for row in mapping.rows if anew(row)}
     problems = tuple(one for one in mapping.problems if one.where not in settled)
     return evolve(mapping, rows=rows, problems=problems)
-
-
-def _user(target: Target, who: str) -> str:
-    """The one active user whom an id, subject, e-mail or name means.
-
-    Raises:
-        UsageError: nobody, or more than one.
-    """
-    wanted = who.lower()
-    found = [
-        one
-        for one in target.inventory.of(Kind.USER)
-        if one.status in ("", "active")
-        and (wanted in (one.id.lower(), one.email.lower()) or who in (one.subject, one.name))
-    ]
-    if not found:
-        raise UsageError(f"no active user at the target: `{who}`", hint="give an id, subject, e-mail address or name")
-    if len(found) > 1:
-        raise UsageError(f"`{who}` means {len(found)} users: " + ", ".join(one.id for one in found))
-    return found[0].id

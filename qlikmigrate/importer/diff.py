@@ -38,6 +38,10 @@ _GAPS = {
 }
 
 
+# What an OEM account's API may not, or never, say of an automation.
+_UNSAID = ("state", "maxConcurrentRuns")
+
+
 class Standing(StrEnum):
     """What became of an automation from the first side to the second. `unknown`: the other side does not say."""
 
@@ -188,6 +192,9 @@ class Diff:
         value = dict(parse(rewritten.raw))
         for member, kind in (("ownerId", Kind.USER), ("spaceId", Kind.SPACE)):
             value[member] = self._mapping.target_of(kind, value.get(member)) or value.get(member)
+        if not self.source.inventory.is_cloud:
+            # Of what an OEM account does not say nothing can differ.
+            value |= {member: now.get(member) for member in _UNSAID if not value.get(member)}
         problems = tuple(
             evolve(one, message=_GAPS[one.code], hint="").problem(f"automation {ident}")
             for one in rewritten.findings

@@ -110,7 +110,7 @@ def _is_held(action: Action, view: RunView, snapshot: Snapshot, side: Side, ledg
     """Whether an action's automation is one that waits for its start.
 
     Besides what this run held, that is what an earlier run held and this one found still off: on at the source when
-    the archive was taken, off at the target, and written by us.
+    the archive was taken, or nobody says, off at the target, and written by us.
     """
     if action.held or any(f"{word}:{action.seq}" in view.state.objects for word in ("activate", "cutover", "source")):
         return True
@@ -121,7 +121,7 @@ def _is_held(action: Action, view: RunView, snapshot: Snapshot, side: Side, ledg
     if entry is None or entry.target_id.lower() != target_id.lower() or side.listed(target_id) is not Standing.OFF:
         return False
     value = parse(snapshot.detail(Kind.AUTOMATION, action.source_id).raw)
-    return standing_of(value) is Standing.ON
+    return standing_of(value) is not Standing.OFF
 
 
 async def _add_connections_of_owners(

@@ -42,6 +42,7 @@ class Placement:
     options: PlanOptions
     records: dict[str, SpaceRecord]
     fallback_owner: str | None
+    fallback_space: str | None = None
     spaces: dict[str, SpaceAction] = field(factory=dict, init=False)
     problems: list[Problem] = field(factory=list, init=False)
     _told: set[str] = field(factory=set, init=False)
@@ -83,9 +84,11 @@ class Placement:
             name = f"`{user.name or user.subject}`" if user else "unknown"
             self._problem(
                 "owner-missing",
-                f"the owner {name} of `{one.entity.name}` has no counterpart at the target",
+                f"the owner {name} of `{one.entity.name}` has no counterpart at the target"
+                if self.source.inventory.is_cloud
+                else f"nobody is named to own what comes from the account {name}",
                 f"user {owner}",
-                "map the user in a mapping file, or name a --fallback-owner",
+                "map the user in a mapping file, or name one with --default-owner",
             )
         return Place(code="owner-missing", reason="its owner has no counterpart at the target")
 
@@ -105,12 +108,14 @@ class Placement:
         record = self.records.get(source_id.lower())
         if record is not None and self.options.create_spaces:
             return self._new_space(record)
+        if self.fallback_space is not None:
+            return self.fallback_space
         name = f"`{record.name}`" if record else "unknown"
         self._problem(
             "space-missing",
             f"the space {name} has no counterpart at the target",
             f"space {source_id}",
-            "create it, map it in a mapping file, or say --create-spaces",
+            "create it, map it in a mapping file, name another with --default-space, or say --create-spaces",
         )
         return Place(code="space-missing", reason="its space has no counterpart at the target")
 

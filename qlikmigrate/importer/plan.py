@@ -19,6 +19,7 @@ from qlikmigrate.kernel.error import CorruptError, NotFoundError, UsageError
 from qlikmigrate.kernel.event import Problem, Severity
 from qlikmigrate.kernel.file import write_atomic
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.manifest import CLOUD
 from qlikmigrate.model.oem import SOURCE_KIND
 
 FORMAT = "qlikmigrate-plan"
@@ -166,13 +167,22 @@ class MappedRow:
 
 @frozen(kw_only=True)
 class ArchiveRef:
-    """The archive a plan was made from. `digest` stands for all its documents."""
+    """The archive a plan was made from. `digest` stands for all its documents.
+
+    `source_kind`: what it is of, as its manifest says. Of an OEM archive `tenant_id` is the account that is meant.
+    """
 
     path: str
     digest: str
     tenant_id: str
     tenant_name: str = ""
     host: str = ""
+    source_kind: str = CLOUD
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether it is of a tenant of Qlik Cloud; else of an OEM account."""
+        return self.source_kind == CLOUD
 
 
 @frozen(kw_only=True)
@@ -198,6 +208,7 @@ class PlanOptions:
 
     owner: str = "auto"
     fallback_owner: str = ""
+    default_space: str = ""
     connections: str = "match"
     start: str = "held"
     on_conflict: Conflict = Conflict.FAIL

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.comparison import NEW, Face, Judgement, Verdict, judge, judge_unseen
+from qlikmigrate.importer.comparison import Face, Judgement, Verdict, judge, judge_unseen
 from qlikmigrate.importer.connection_plan import ConnectionPlan, settle
+from qlikmigrate.importer.draft import Draft
+from qlikmigrate.importer.fallback import Fallback
 from qlikmigrate.importer.ledger import Ledger
 from qlikmigrate.importer.placement import Placement
 from qlikmigrate.importer.plan import (
@@ -27,24 +29,15 @@ from qlikmigrate.importer.plan import (
 from qlikmigrate.importer.preflight import PreflightInput, check
 from qlikmigrate.importer.source import Source, SourceAutomation
 from qlikmigrate.importer.space_plan import SpaceRecord
+from qlikmigrate.importer.step_order import StepOrder
 from qlikmigrate.importer.sync import SyncInput, synced
 from qlikmigrate.importer.target import Target
 from qlikmigrate.kernel.event import Problem, Severity
-from qlikmigrate.model.graph import call_order
 from qlikmigrate.model.inventory import Entity
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.remap.finding import Rewritten
+from qlikmigrate.model.oem_view import Lacking
 from qlikmigrate.remap.mapping import Decision
 from qlikmigrate.remap.mapping import Mapping as IdMapping
-
-
-@frozen(kw_only=True)
-class Draft:
-    """What a rewrite says of one automation: its face at the target, what it refers to, what it could not settle."""
-
-    face: Face
-    refers_to: frozenset[str]
-    problems: tuple[Problem, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -63,7 +56,7 @@ class PlanInput:
     drafts: Mapping[str, Draft] = field(repr=False)
     faces: Mapping[str, Face | None] = field(repr=False)
     now: datetime
-    fallback_owner: str | None = None
+    fallback: Fallback = field(factory=Fallback)
     records: Mapping[str, SpaceRecord] = field(factory=dict, repr=False)
     connections: ConnectionPlan = field(factory=ConnectionPlan)
     max_runs_wanted: int | None = None
@@ -92,27 +85,19 @@ def decide(given: PlanInput) -> Decided:
     return _Planner(given).run()
 
 
-def draft_of(rewritten: Rewritten, face: Face, bound: Mapping[str, str], where: str) -> Draft:
-    """The draft of a rewritten document. `bound`: block → connection id, as the source has it.
-
-    A connection that is still to be created is bound in the draft as `new:SOURCE_ID`.
-    """
-    pending = {ident.lower() for kind, ident in rewritten.pending if kind is Kind.CONNECTION}
-    new = {block: f"{NEW}{ident}" for block, ident in bound.items() if ident.lower() in pending}
-    return Draft(
-        face=evolve(face, bindings={**face.bindings, **new}),
-        refers_to=frozenset(ident.lower() for kind, ident in rewritten.pending if kind is Kind.AUTOMATION),
-        problems=tuple(finding.problem(where) for finding in rewritten.findings),
-    )
-
-
 class _Planner:
     def __init__(self, given: PlanInput) -> None:
         self._given = given
         self._problems: list[Problem] = []
         self._renewed: set[str] = set()
         self._placement = Placement(
-            given.source, given.target, given.mapping, given.options, dict(given.records), given.fallback_owner
+            given.source,
+            given.target,
+            given.mapping,
+            given.options,
+            dict(given.records),
+            given.fallback.owner_id,
+            given.fallback.space_id,
         )
         self._settings = self._settings_action()
 
@@ -125,8 +110,13 @@ class _Planner:
             drafted.append(action)
             if action.verb in (Verb.CREATE, Verb.UPDATE):
                 # What is not written can leave nothing behind.
-                self._problems += given.drafts[ident].problems
-        actions = tuple(evolve(action, seq=seq) for seq, action in enumerate(self._order(drafted), start=1))
+                self._problems += [*given.drafts[ident].problems, *given.source.remarks(ident)]
+        for lack in given.source.lacking:
+            drafted.append(self._lack(lack))
+            self._problems += given.source.remarks(lack.ident)
+        bot, drill = given.target.caller.bot, given.options.drill
+        order = StepOrder(source=given.source, drafts=given.drafts, bot=bot, drill=drill)
+        actions = tuple(evolve(action, seq=seq) for seq, action in enumerate(order.ordered(drafted), start=1))
         connections = settle(given.connections, actions, given.source)
         self._problems += [*self._placement.problems, *given.connections.problems]
         self._problems += check(
@@ -177,6 +167,19 @@ class _Planner:
         if counterpart is None:
             return self._create(one, base)
         return self._meet(one, counterpart, base)
+
+    def _lack(self, lack: Lacking) -> Action:
+        """What the archive has nothing to bring of. A counterpart that an earlier restore made stays what it is."""
+        row = self._given.mapping.row_of(Kind.AUTOMATION, lack.ident)
+        return Action(
+            seq=0,
+            verb=Verb.SKIP,
+            source_id=lack.ident,
+            target_id=row.target_id if row else None,
+            name=row.source.name if row else "",
+            code=lack.code,
+            reason=lack.reason,
+        )
 
     def _meet(self, one: SourceAutomation, counterpart: Entity, base: Action) -> Action:
         """An automation that has a counterpart: compare, and never touch more than the source changed."""
@@ -294,7 +297,7 @@ class _Planner:
             owner_mode=mode,
             owner_rule=self._owner_rule(one),
             space_id=place.space_id,
-            held=one.armed and one.entity.state == "available" and self._given.options.start == "held",
+            held=one.armed and self._is_held(one.entity),
             max_concurrent_runs=self._runs_of(one),
             reason="no counterpart at the target",
         )
@@ -315,12 +318,18 @@ class _Planner:
             )
         return action
 
+    def _is_held(self, one: Entity) -> bool:
+        """Whether what could fire waits for its start. What nobody says is on is for people alone to start."""
+        on = one.state == "available" and self._given.options.start == "held"
+        return on or self._given.source.is_unsure(one)
+
     def _owner_rule(self, one: SourceAutomation) -> str:
         if self._given.options.owner == IMPORTER:
-            return IMPORTER
+            # In an OEM account nobody owns anything: there is nobody whose place it is.
+            return IMPORTER if self._given.source.inventory.is_cloud else ""
         row = self._given.mapping.row_of(Kind.USER, one.entity.owner_id)
         if row is None or row.target_id is None:
-            return FALLBACK if self._given.fallback_owner is not None else ""
+            return FALLBACK if self._given.fallback.owner_id is not None else ""
         return row.rule
 
     def _runs_of(self, one: SourceAutomation) -> int | None:
@@ -336,56 +345,6 @@ class _Planner:
             "say --settings, or raise maxConcurrentRunsPerAutomation at the target",
         )
         return limit
-
-    # Order and steps
-
-    def _order(self, drafted: list[Action]) -> list[Action]:
-        """Creates first, shells before all, then callees before callers; each with its writes."""
-        creates = {one.source_id.lower(): one for one in drafted if one.verb is Verb.CREATE}
-        shells = {key for key, one in creates.items() if one.armed}
-        whole = {key: self._refers(key, creates) - shells for key in creates.keys() - shells}
-        order = call_order(whole)
-        # Shells need no order to be created; callees first is for `--start as-source`, which goes by it.
-        among = call_order({key: self._refers(key, creates) & shells for key in shells})
-        result = [self._with_steps(creates[key], again=False) for wave in among.generations for key in wave]
-        for generation in order.generations:
-            for key in generation:
-                again = key in order.back_calls or key in self._refers(key, creates)
-                result.append(self._with_steps(creates[key], again=again))
-        return result + [one for one in drafted if one.verb is not Verb.CREATE]
-
-    def _refers(self, key: str, creates: Mapping[str, Action]) -> set[str]:
-        """The automations to be created that one refers to; itself too where it holds its own id."""
-        return set(self._given.drafts[creates[key].source_id].refers_to) & creates.keys()
-
-    def _with_steps(self, action: Action, *, again: bool) -> Action:
-        given = self._given
-        source = given.source.automations[action.source_id].entity
-        bindings = bool(given.drafts[action.source_id].face.bindings)
-        enable = action.armed and source.state == "available" and not action.held
-        off = source.state in ("disabled", "unavailable")
-        transfer = action.owner_mode is OwnerMode.TRANSFER
-        binds_last = transfer and given.target.caller.bot
-        if action.armed:
-            steps = [Step.SHELL, Step.DISABLE]
-            steps += [Step.CHANGE_OWNER, Step.PUT] if binds_last else [Step.PUT]
-        elif given.options.drill:
-            # Marked as the run's until it is complete: what a lost create has made must be removed as well.
-            steps = [Step.SHELL, Step.CHANGE_OWNER, Step.PUT] if binds_last else [Step.SHELL, Step.PUT]
-            steps += [Step.DISABLE] if off else []
-        else:
-            steps = [Step.CREATE]
-            if binds_last:
-                steps += [Step.CHANGE_OWNER] + ([Step.PUT] if bindings or again else [])
-            elif again:
-                steps += [Step.PUT]
-            if off:
-                steps.append(Step.DISABLE)
-        if transfer and not binds_last:
-            steps.append(Step.CHANGE_OWNER)
-        if enable:
-            steps.append(Step.ENABLE)
-        return evolve(action, steps=tuple(steps), bind_last=transfer)
 
     # Problems
 

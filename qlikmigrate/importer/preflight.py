@@ -139,8 +139,10 @@ def _names(given: PreflightInput) -> Iterator[Problem]:
 
 def _schedules(given: PreflightInput) -> Iterator[Problem]:
     for action in given.actions:
+        if action.verb not in (Verb.CREATE, Verb.UPDATE):
+            continue
         schedule = given.source.automations[action.source_id].schedule
-        if action.verb not in (Verb.CREATE, Verb.UPDATE) or schedule is None:
+        if schedule is None:
             continue
         where = f"automation {action.source_id}"
         if is_over(schedule, given.now):

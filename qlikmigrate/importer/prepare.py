@@ -22,6 +22,7 @@ from qlikmigrate.importer.connection_plan import (
 from qlikmigrate.importer.connector_catalogue import ConnectorCatalogue, read_catalogue
 from qlikmigrate.importer.connector_reading import read_parameters
 from qlikmigrate.importer.counterpart import PlanRequest, find_counterparts
+from qlikmigrate.importer.draft import Draft, draft_of
 from qlikmigrate.importer.forecast import forecast
 from qlikmigrate.importer.hidden_connection import with_hidden
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
@@ -35,7 +36,7 @@ from qlikmigrate.importer.plan import (
     TargetRef,
     WantedOwner,
 )
-from qlikmigrate.importer.planner import Decided, Draft, PlanInput, decide, draft_of, settled
+from qlikmigrate.importer.planner import Decided, PlanInput, decide, settled
 from qlikmigrate.importer.preflight import PreflightInput, check_probes, first_impersonated
 from qlikmigrate.importer.preview import Preview, preview
 from qlikmigrate.importer.probe import probe
@@ -130,15 +131,16 @@ async def _make_plan(client: CloudClient, request: PlanRequest, *, clock: Clock,
         drafts=_drafts(source, target, mapping, catalogue, recovered, sink),
         faces=faces,
         now=clock.now(),
-        fallback_owner=fallback,
+        fallback=fallback,
         records=read_spaces(request.snapshot),
         connections=planned,
         max_runs_wanted=_max_runs(request.snapshot) if options.settings else None,
     )
     decided = decide(given)
-    if decided.renewed or decided.unmade():
+    unmade = decided.unmade() & {ident.lower() for ident in source.automations}
+    if decided.renewed or unmade:
         # References to what is made anew go to the new one, and to what is not made they go nowhere: drafted once more.
-        mapping = _without_pending(_renewed(mapping, decided.renewed), decided.unmade())
+        mapping = _without_pending(_renewed(mapping, decided.renewed), unmade)
         given = evolve(given, mapping=mapping, drafts=_drafts(source, target, mapping, catalogue, recovered, sink))
         decided = decide(given)
     problems = (*decided.problems, *catalogue.problems)
@@ -224,6 +226,7 @@ def _plan_of(
             tenant_id=manifest.tenant.id,
             tenant_name=manifest.tenant.name or manifest.tenant.host,
             host=manifest.tenant.host,
+            source_kind=manifest.source_kind,
         ),
         target=TargetRef(
             name=client.endpoint.name,

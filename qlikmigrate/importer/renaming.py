@@ -15,6 +15,7 @@ from attrs import evolve
 from qlikmigrate.api.cloud.client import CloudClient
 from qlikmigrate.api.error import ForbiddenError, MissingError
 from qlikmigrate.importer.comparison import FIELDS, face_of
+from qlikmigrate.importer.fallback import Fallback
 from qlikmigrate.importer.source import Source
 from qlikmigrate.importer.target import Target, read_automation
 from qlikmigrate.kernel.fan_out import fan_out
@@ -33,11 +34,11 @@ Place = tuple[str, str, str]
 
 
 async def with_renamed(
-    client: CloudClient, source: Source, target: Target, mapping: IdMapping, *, owner: str | None, fallback: str | None
+    client: CloudClient, source: Source, target: Target, mapping: IdMapping, *, owner: str | None, fallback: Fallback
 ) -> IdMapping:
     """The mapping, with the renamed counterparts of what has none by id, ledger or name. Sends GETs only.
 
-    `owner`: who will own everything, else the mapped owner, else `fallback`.
+    `owner`: who will own everything, else the mapped owner, else the one of `fallback`.
     """
     texts: dict[str, str] = {}
     while True:
@@ -56,13 +57,11 @@ async def with_renamed(
         mapping = evolve(mapping, rows=tuple(found.get(row.source.id, row) for row in mapping.rows))
 
 
-def _place(
-    row: MappingRow, source: Source, mapping: IdMapping, owner: str | None, fallback: str | None
-) -> Place | None:
+def _place(row: MappingRow, source: Source, mapping: IdMapping, owner: str | None, fallback: Fallback) -> Place | None:
     """Space, owner and description at the target; None where the automation has no place there."""
     one = source.automations[row.source.id].entity
-    space = mapping.target_of(Kind.SPACE, one.space_id) if one.space_id else ""
-    owner = owner or mapping.target_of(Kind.USER, one.owner_id) or fallback
+    space = mapping.target_of(Kind.SPACE, one.space_id) or fallback.space_id if one.space_id else ""
+    owner = owner or mapping.target_of(Kind.USER, one.owner_id) or fallback.owner_id
     if space is None or owner is None:
         return None
     value = _document(source, one.id)

@@ -13,6 +13,7 @@ from qlikmigrate.importer.ledger import LedgerWriter
 from qlikmigrate.importer.plan import Plan
 from qlikmigrate.importer.result import Result
 from qlikmigrate.importer.run_folder import RunFolder
+from qlikmigrate.importer.stored_input import stored_inputs
 from qlikmigrate.importer.target import Target, read_target
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.error import StaleError
@@ -85,5 +86,6 @@ async def apply_plan(
             ledger=ledger,
             abort_on_error=abort_on_error,
             secrets=secrets or {},
+            inputs=stored_inputs(snapshot),
         )
         return await apply(given, clock=clock, sink=sink)

@@ -73,11 +73,10 @@ class RunFolder:
     def same_work(self, plan: Plan) -> bool:
         """Whether the run that was begun here has the same archive, target and mapping as `plan`."""
         mine = self.plan()
-        return (mine.archive.digest, mine.target.tenant_id, mine.options.mapping_hash) == (
-            plan.archive.digest,
-            plan.target.tenant_id,
-            plan.options.mapping_hash,
-        )
+        # An archive of several OEM accounts has one digest.
+        same = (mine.archive.digest, mine.archive.tenant_id) == (plan.archive.digest, plan.archive.tenant_id)
+        wanted = (plan.target.tenant_id, plan.options.mapping_hash)
+        return same and (mine.target.tenant_id, mine.options.mapping_hash) == wanted
 
     def keep_pre_image(self, ident: str, raw: bytes) -> str:
         """Save what an update replaces; the file's name, relative to the folder."""

@@ -9,6 +9,7 @@ from qlikmigrate.importer.result import Task
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 from qlikmigrate.model.inventory import Inventory
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.oem_view import PERSISTED_INPUT, WORKSPACE_MISSING
 
 # Findings that a person settles at the target; the rest are for reading.
 BY_PERSON = {
@@ -18,19 +19,34 @@ BY_PERSON = {
     "id-in-code": "check the id in the source code",
     "id-in-prose": "check the id",
     "bindings-lost-on-transfer": "choose the connections again",
+    # Of what comes from an OEM account.
+    "state-unknown": "switch it on if it was on",
+    "schedule-unknown": "enter its schedule",
+    "schedule-once": "start it at its time",
+    PERSISTED_INPUT: "enter the stored inputs",
 }
 
 
 def tasks_of(
-    plan: Plan, source: Inventory, target: Inventory, outcomes: Mapping[int, Outcome], problems: Iterable[Problem]
+    plan: Plan,
+    source: Inventory,
+    target: Inventory,
+    outcomes: Mapping[int, Outcome],
+    problems: Iterable[Problem],
+    inputs: Mapping[str, str] | None = None,
 ) -> tuple[Task, ...]:
-    """Tasks by person and object, without doubles."""
+    """Tasks by person and object, without doubles.
+
+    `inputs`: source id → stored inputs of an OEM automation in words, where the archive is at hand.
+    """
     by_source = {action.source_id: action for action in plan.actions}
     tasks: list[Task] = []
 
     def person(user_id: str) -> str:
         return person_of(user_id, target)
 
+    # In an OEM account nothing is switched off from here.
+    starting = "`activate` or `cutover` starts" if plan.archive.is_cloud else "`activate` starts"
     owners = {one.source_id: one.name or one.email or one.subject for one in plan.owners}
     by_person = {row.source_id: row.target_id for row in plan.rows if row.kind is Kind.USER and row.rule != FALLBACK}
     for seq, outcome in outcomes.items():
@@ -45,7 +61,7 @@ def tasks_of(
                         code="held",
                         person=person(action.owner_id),
                         where=where,
-                        message=f"`{action.name}` is complete and off: `activate` or `cutover` starts it",
+                        message=f"`{action.name}` is complete and off: {starting} it",
                     )
                 )
             if action.stands_in and action.owner_id != by_person.get(action.wanted_owner):
@@ -72,6 +88,17 @@ def tasks_of(
                     )
                 )
     for problem in problems:
+        if problem.code == WORKSPACE_MISSING:
+            # There is no object at the target that it could be about.
+            tasks.append(
+                Task(
+                    code=problem.code,
+                    person="the administrator",
+                    message=problem.message,
+                    where=problem.where,
+                    hint=problem.hint,
+                )
+            )
         if problem.code not in BY_PERSON or problem.severity is Severity.ERROR:
             continue
         if "].displayValue" in problem.where:
@@ -83,11 +110,15 @@ def tasks_of(
             continue
         ident = outcomes[found.seq].target_id or ""
         place = problem.where.partition(": ")[2]
+        named = f"`{found.name}`"
+        told = problem.message if problem.message.startswith(named) else f"{named}: {problem.message}"
+        if problem.code == PERSISTED_INPUT and inputs and subject in inputs:
+            told = f"{named} has stored inputs: {inputs[subject]}"
         tasks.append(
             Task(
                 code=problem.code,
                 person=person(found.owner_id),
-                message=f"`{found.name}`: {problem.message}",
+                message=told,
                 where=f"automation {ident}" + (f", {place}" if place else ""),
                 hint=problem.hint or BY_PERSON[problem.code],
             )

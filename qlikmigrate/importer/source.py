@@ -8,8 +8,10 @@ from typing import Any
 from attrs import field, frozen
 
 from qlikmigrate.kernel.error import CorruptError, UsageError
+from qlikmigrate.kernel.event import Problem
 from qlikmigrate.model.inventory import Entity, Inventory
 from qlikmigrate.model.kind import Kind
+from qlikmigrate.model.oem_view import Lacking, OemView
 from qlikmigrate.model.schedule import is_armed, real_schedule
 from qlikmigrate.model.selection import Selectors, select
 from qlikmigrate.model.snapshot import Snapshot, inventory_of, parse
@@ -37,12 +39,22 @@ class Source:
     """What a restore works on. `automations`: the selected ones by id, in id order.
 
     `token_hashes`: SHA-256 of the execution tokens of all automations of the archive, so that who embeds one is found.
+    `lacking`: what is selected and cannot be brought over.
     """
 
     snapshot: Snapshot
     inventory: Inventory = field(repr=False)
     automations: Mapping[str, SourceAutomation] = field(repr=False)
     token_hashes: frozenset[str] = field(default=frozenset(), repr=False)
+    lacking: tuple[Lacking, ...] = ()
+
+    def is_unsure(self, one: Entity) -> bool:
+        """Whether nobody says if it is on, as an OEM account's API may not."""
+        return not one.state and not self.inventory.is_cloud
+
+    def remarks(self, ident: str) -> tuple[Problem, ...]:
+        """What the archive itself knows that is not brought over with an automation, or is left for people."""
+        return self.snapshot.remarks(ident) if isinstance(self.snapshot, OemView) else ()
 
     def needed(self) -> set[tuple[Kind, str]]:
         """Everything the selection uses: problems of other objects are none of this restore's."""
@@ -82,14 +94,25 @@ def read_source(snapshot: Snapshot, selectors: Selectors, *, with_calls: bool) -
     wanted = {one.id for one in chosen}
     if with_calls:
         wanted = _with_calls(wanted, found)
-    if selectors and not wanted:
+    lacking = _lacking(snapshot, inventory, selectors)
+    if selectors and not wanted and not lacking:
         raise UsageError("the selection is empty", hint="`qlikmigrate list ARCHIVE` shows what it holds")
     return Source(
         snapshot=snapshot,
         inventory=inventory,
         automations={ident: found[ident] for ident in sorted(wanted)},
         token_hashes=frozenset(hashes),
+        lacking=lacking,
     )
+
+
+def _lacking(snapshot: Snapshot, inventory: Inventory, selectors: Selectors) -> tuple[Lacking, ...]:
+    """What the selection names and the archive holds no workspace of: by its list row, which says nothing of `uses`."""
+    if not isinstance(snapshot, OemView):
+        return ()
+    ones = {one.ident: one for one in snapshot.lacking()}
+    rows = [row for ident in ones if (row := inventory.get(Kind.AUTOMATION, ident)) is not None]
+    return tuple(ones[row.id] for row in select(rows, inventory, selectors, lambda ident: ()))
 
 
 def choose(source: Source, selectors: Selectors, *, with_calls: bool) -> frozenset[str]:

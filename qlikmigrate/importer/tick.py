@@ -10,6 +10,7 @@ import orjson
 from attrs import frozen
 
 from qlikmigrate.importer.result import Task
+from qlikmigrate.model.schedule import real_schedule
 from qlikmigrate.model.workspace import CALL_BLOCK, blocks
 
 _WHERE = re.compile(r"(?P<kind>\w+) (?P<id>[^ ,]+)(?:, (?P<path>.*?))?(?: \(block `(?P<block>.*)`\))?")
@@ -57,6 +58,9 @@ def tick(task: Task, now: Now) -> Tick:
         case "held":
             on = row.get("state") not in (None, "disabled")
             return Tick(task=task, settled=on, note="switched on" if on else "off")
+        case "state-unknown":
+            on = row.get("state") not in (None, "disabled")
+            return Tick(task=task, settled=on, note="switched on" if on else "off, as it may have been")
         case "caller":
             ran = ident in now.ran
             return Tick(task=task, settled=ran, note="it was called" if ran else "nobody has called it yet")
@@ -81,6 +85,9 @@ def _in_document(task: Task, document: Mapping[str, Any], path: str, name: str, 
     if found is None and name:
         return Tick(task=task, settled=True, note="the block is gone")
     match task.code:
+        case "schedule-unknown" | "schedule-once":
+            settled = real_schedule(document.get("schedules")) is not None
+            return Tick(task=task, settled=settled, note="it has one" if settled else "it has no schedule")
         case "connection-unbound":
             settled = found is not None and not _unbound(found)
             return Tick(task=task, settled=settled, note="bound" if settled else "not bound")

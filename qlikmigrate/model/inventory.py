@@ -110,10 +110,14 @@ class TenantFacts:
 
 @frozen(kw_only=True, slots=False)
 class Inventory:
-    """A tenant's objects. Ids are found without regard to case; an id may belong to objects of several kinds."""
+    """A tenant's objects. Ids are found without regard to case; an id may belong to objects of several kinds.
+
+    `is_cloud`: its host is a tenant's of Qlik Cloud, which another tenant's host may take the place of.
+    """
 
     tenant: TenantFacts
     entities: tuple[Entity, ...] = field(default=(), repr=False)
+    is_cloud: bool = True
 
     @cached_property
     def _by_kind(self) -> dict[Kind, dict[str, Entity]]:

@@ -13,6 +13,9 @@ from qlikmigrate.kernel.event import Problem
 from qlikmigrate.model.inventory import TenantFacts
 from qlikmigrate.model.kind import Kind
 
+CLOUD = "cloud"
+"""What `source_kind` calls a tenant of Qlik Cloud."""
+
 
 class Scope(StrEnum):
     """Whose view a snapshot is: the whole tenant's, or one identity's."""
@@ -70,7 +73,7 @@ class Manifest:
     """The head of a snapshot. `identity`: the caller's user id. `api`: the path family used (`workflows` or `v1`)."""
 
     tool_version: str
-    source_kind: str = "cloud"
+    source_kind: str = CLOUD
     tenant: TenantFacts
     identity: str = ""
     api: str = ""

@@ -241,6 +241,16 @@ def connection_of(value: Mapping[str, Any]) -> OemConnection:
     )
 
 
+def nested_states(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Automation → state, for the automations that a datasource's own answer names.
+
+    Source: help.qlik.com, "Get datasource": blends in it have a `state`, those of "List integrations" have none.
+    """
+    for one in _objects(value, "blends", "automations"):
+        if (ident := _text(one, "guid")) and (state := _text(one, "state")):
+            yield ident, state
+
+
 def template_of(value: Mapping[str, Any]) -> Template:
     """The typed view of a template."""
     return Template(

@@ -11,7 +11,7 @@ import orjson
 from qlikmigrate.model.document import Document, Part
 from qlikmigrate.model.inventory import Inventory, entity
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.manifest import Capture, Manifest
+from qlikmigrate.model.manifest import CLOUD, Capture, Manifest
 
 
 class SnapshotWriter(Protocol):
@@ -105,4 +105,5 @@ def inventory_of(snapshot: Snapshot, kinds: Collection[Kind] = _INVENTORY_KINDS)
             # An automation is listed among the items, too; its own list says more.
             if isinstance(value, Mapping) and value.get("resourceType") != "automation":
                 found.append(entity(kind, value))
-    return Inventory(tenant=snapshot.manifest.tenant, entities=tuple(found))
+    manifest = snapshot.manifest
+    return Inventory(tenant=manifest.tenant, entities=tuple(found), is_cloud=manifest.source_kind == CLOUD)

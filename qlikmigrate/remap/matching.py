@@ -22,6 +22,7 @@ QLIK_CLOUD_SERVICES = "61a87510-c7a3-11ea-95da-0fb0c241e75c"
 """The connector whose connection every user gets from the system. Source: Qlik's automation-builder skill; it is one
 guid in all public workspaces."""
 
+SYSTEM_RULE = "connector+owner"
 # Users first: spaces do not need them, but connections and automations do; connectors before connections.
 ORDER = (Kind.TENANT, Kind.USER, Kind.SPACE, Kind.CONNECTOR, Kind.CONNECTION, Kind.AUTOMATION, Kind.ITEM)
 
@@ -38,6 +39,7 @@ class _Matcher:
     contents: Contents | None
     owner_override: str | None
     fallback_owner: str | None
+    fallback_space: str | None
     copy: bool
     match_items: bool
     rows: dict[Key, MappingRow] = field(factory=dict, init=False)
@@ -68,6 +70,16 @@ class _Matcher:
     def space_of(self, one: Entity) -> str | None:
         """The mapped space; empty for a personal one, None where the space has no counterpart."""
         return self.target_of(Kind.SPACE, one.space_id) if one.space_id else ""
+
+    def place_of(self, one: Entity) -> str | None:
+        """The space where an automation belongs: the mapped one, else the one that takes the place of lost ones.
+
+        A place, and no mapping: a text that names the lost space does not mean the other.
+        """
+        row = self.rows.get((Kind.SPACE, one.space_id.lower()))
+        found = self.space_of(one)
+        open_row = row is None or (row.rule == names.UNMATCHED and row.decision is Decision.MAP)
+        return self.fallback_space if found is None and open_row else found
 
     # -- one kind after the other
 
@@ -143,8 +155,7 @@ class _Matcher:
             elif hit.candidates:
                 target = hit.candidates[0]
                 rivals = askers[target.id.lower()]
-                # A connector stands for a product, not for an object of a person: many may become one.
-                if len(rivals) > 1 and kind is not Kind.CONNECTOR:
+                if len(rivals) > 1 and not _may_share(kind, hit.rule):
                     row = evolve(row, rule="ambiguous")
                     listed = ", ".join(_named(rival) for rival in rivals)
                     self.problem(
@@ -205,7 +216,7 @@ class _Matcher:
             return Found((), names.UNMATCHED)
         if one.connector_id.lower() == QLIK_CLOUD_SERVICES:
             own = self._index("connector+owner").get((connector.lower(), owner.lower()), ())
-            return Found(tuple(own), "connector+owner")
+            return Found(tuple(own), SYSTEM_RULE)
         hits = self._index("connection").get((connector.lower(), one.name, owner.lower()), ())
         if len(hits) > 1:
             space = self.space_of(one)
@@ -232,7 +243,7 @@ class _Matcher:
         groups: dict[tuple[str, str, str], list[Entity]] = defaultdict(list)
         found: list[tuple[Entity, Found]] = []
         for one in left:
-            space, owner = self.space_of(one), self.owner_of(one)
+            space, owner = self.place_of(one), self.owner_of(one)
             if space is None or owner is None:
                 found.append((one, Found((), names.UNMATCHED)))
             else:
@@ -256,6 +267,14 @@ _KEYS: Mapping[str, tuple[Kind, Callable[[Entity], tuple[str, ...]]]] = {
     "automation": (Kind.AUTOMATION, lambda one: (one.name, one.space_id.lower(), one.owner_id.lower())),
     "item": (Kind.ITEM, lambda one: (one.type, one.name, one.space_id.lower())),
 }
+
+
+def _may_share(kind: Kind, rule: str) -> bool:
+    """Whether many may become one: what stands for a product, or for a user, and is no object that people made.
+
+    The system gives each user one connection of its own. Where several owners become one, theirs become that one's.
+    """
+    return kind is Kind.CONNECTOR or (kind is Kind.CONNECTION and rule == SYSTEM_RULE)
 
 
 def _is_active(user: Entity) -> bool:
@@ -292,6 +311,7 @@ def match(
     contents: Contents | None = None,
     owner_override: str | None = None,
     fallback_owner: str | None = None,
+    fallback_space: str | None = None,
     copy: bool = False,
     match_items: bool = False,
 ) -> names.Mapping:
@@ -301,6 +321,7 @@ def match(
         needed: the objects that the selection uses; problems are told for these only. None: for all.
         owner_override: id of the one target user who will own everything; connections are looked for among theirs.
         fallback_owner: id of the target user who stands in for users without a counterpart.
+        fallback_space: id of the target space that takes automations whose own has no counterpart.
         copy: within one tenant, an automation is never its own counterpart.
         match_items: match apps and other items by type, name and mapped space.
     """
@@ -309,11 +330,11 @@ def match(
         source, target, decisions,
         {(kind, ident.lower()): found for (kind, ident), found in (ledger or {}).items()},
         None if needed is None else frozenset((kind, ident.lower()) for kind, ident in needed),
-        contents, owner_override, fallback_owner, copy, match_items,
+        contents, owner_override, fallback_owner, fallback_space, copy, match_items,
     )  # fmt: skip
     matcher.run()
     hosts = {}
-    if target.tenant.own_host:
+    if target.tenant.own_host and source.is_cloud:
         hosts = {
             host: target.tenant.own_host for host in source.tenant.all_hosts() if host not in target.tenant.all_hosts()
         }

@@ -190,6 +190,29 @@ def test_owner_override_and_fallback() -> None:
     assert found(fallback, Kind.CONNECTION, "c1")[0] == "d1"
 
 
+@pytest.mark.parametrize("by", ["owner_override", "fallback_owner"])
+def test_where_owners_become_one_so_do_the_connections_that_the_system_gave_them(by: str) -> None:
+    """Two users' connections to Qlik Cloud Services are no rivals for the one owner's; two of their own making are."""
+    bob = user("bob-here", "b2")
+    mine = source(
+        ANN,
+        bob,
+        connection("c1", "QCS Ann", ANN.id, connector=QCS),
+        connection("c2", "QCS Bob", bob.id, connector=QCS),
+        connection("c3", "Ops", ANN.id),
+        connection("c4", "Ops", bob.id),
+    )
+    theirs = target(
+        user("boss", "b"), connection("d1", "QCS Boss", "boss", connector=QCS), connection("d2", "Ops", "boss")
+    )
+    mapping = match(mine, theirs, **{by: "boss"})  # type: ignore[arg-type]
+    assert [found(mapping, Kind.CONNECTION, key) for key in ("c1", "c2", "c3", "c4")] == [
+        ("d1", "connector+owner"), ("d1", "connector+owner"), (None, "ambiguous"), (None, "ambiguous"),
+    ]  # fmt: skip
+    assert {(one.code, one.where) for one in mapping.problems} >= {("ambiguous-match", "connection c3")}
+    assert not [one for one in mapping.problems if one.where in ("connection c1", "connection c2")]
+
+
 def test_connectors() -> None:
     """Connectors match by id, then by name; one that the target lacks is a problem."""
     mine = source(one(Kind.CONNECTOR, "k1", "A"), one(Kind.CONNECTOR, "k2", "B"), one(Kind.CONNECTOR, "k3", "C"))

@@ -53,7 +53,8 @@ def check_request(request: PlanRequest) -> None:
     options = request.options
     given = {
         "--owner": options.owner != "auto",
-        "--fallback-owner": bool(options.fallback_owner),
+        "--default-owner": bool(options.fallback_owner),
+        "--default-space": bool(options.default_space),
         "--settings": options.settings,
         "--create-spaces": options.create_spaces,
         "--sync": bool(options.sync),
@@ -252,6 +253,7 @@ def _plan_of(
             tenant_id=holding.account.id,
             tenant_name=holding.account.label,
             host=request.snapshot.manifest.tenant.host,
+            source_kind=request.snapshot.manifest.source_kind,
         ),
         target=TargetRef(
             name=endpoint.name,

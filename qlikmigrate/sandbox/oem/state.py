@@ -15,7 +15,16 @@ from qlikmigrate.sandbox.oem.blend import Blends
 from qlikmigrate.sandbox.oem.connector import PUBLIC, Connectors
 from qlikmigrate.sandbox.oem.datasource import Datasources
 from qlikmigrate.sandbox.oem.realm import OemRealm
-from qlikmigrate.sandbox.oem.record import Account, Blend, Datasource, OemInput, OemSchedule, Run, Template
+from qlikmigrate.sandbox.oem.record import (
+    Account,
+    Blend,
+    Datasource,
+    OemConnector,
+    OemInput,
+    OemSchedule,
+    Run,
+    Template,
+)
 from qlikmigrate.sandbox.oem.run import Runs
 from qlikmigrate.sandbox.oem.switches import OemSwitches
 from qlikmigrate.sandbox.oem.template import Templates
@@ -181,6 +190,11 @@ class OemState:
     def add_account(self, name: str, externalid: str | None = None) -> str:
         """Make an account. Returns the guid."""
         return self._accounts.add(name, externalid).guid
+
+    def add_connector(self, one: OemConnector) -> str:
+        """Publish a connector that the catalogue lacks. Returns the guid."""
+        self._realm.connectors[one.guid] = one
+        return one.guid
 
     def add_template(
         self,
