@@ -6,6 +6,7 @@ write is in doubt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -149,8 +150,8 @@ class Journal:
         self._take({"event": "answered", "key": key})
 
     def window(self, key: str, seconds: float) -> None:
-        """What was installed is off; it may have been on for so long."""
-        self._take({"event": "window", "key": key, "seconds": round(seconds, 3)})
+        """What was installed is off; it may have been on for so long, and never longer than it says here."""
+        self._take({"event": "window", "key": key, "seconds": math.ceil(seconds * 1000) / 1000})
 
     def candidates(self, key: str, idents: Collection[str]) -> None:
         """The write in doubt made one of these, and nobody can tell which."""

@@ -10,6 +10,7 @@ import pytest
 from oem_stage import OemStage, oem_staged
 
 from qlikmigrate.sandbox import Fault, Status
+from qlikmigrate.sandbox.oem import OemSwitches
 
 SECRETS = """
 [connections."Velo CRM"]
@@ -38,7 +39,7 @@ ALLOW = "oem-starts-on-install"
 def stage(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[OemStage]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with oem_staged(tmp_path, capsys) as made:
+    with oem_staged(tmp_path, capsys, OemSwitches(per_minute=None)) as made:
         (tmp_path / "secrets.toml").write_text(SECRETS)
         (tmp_path / "secrets.toml").chmod(0o600)
         yield made
