@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from oem_stage import OemStage, oem_staged
 
+from qlikmigrate.sandbox import Fault, Status
+
 SECRETS = """
 [connections."Velo CRM"]
 environment = "production"
@@ -126,3 +128,21 @@ def test_plan_apply_and_clone(stage: OemStage) -> None:
     assert stage.cli("restore", stage.folder / "a.qma", "partner/cloned", "--sync", "state").code == 2
     assert stage.cli("restore", stage.folder / "a.qma", "partner", *common).code == 2
     assert not stage.service.undocumented
+
+
+def test_what_could_not_be_switched_off_stands_on_top(stage: OemStage) -> None:
+    """Nothing can be switched off: exit 1, the report begins with the automation's name, and a resume mends it."""
+    stage.backup()
+    stage.service.faults.append(Fault(effect=Status(code=401), method="PUT", path="*/blends/*", times=None))
+    chosen = ["--include", "name=Status board"]
+    ended = restore(stage, *chosen)
+    assert (ended.code, ended.summary["error"]["code"]) == (1, "window-open")
+    assert "Status board" in ended.summary["error"]["message"]
+    report = (stage.folder / "run" / "report.md").read_text().splitlines()
+    assert report[2].startswith("**`Status board`")
+    assert stage.cli("status", stage.folder / "run").lines
+    stage.service.faults.clear()
+    (stage.folder / "run" / "report.json").unlink()
+    assert stage.cli("status", stage.folder / "run").code == 4
+    assert restore(stage, *chosen, "--resume").code == 0
+    assert [one.end is None for one in stage.service.windows] == [False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,14 @@ import pytest
 from attrs import evolve
 from oem_rig import OemRig, make_rig
 
+from qlikmigrate.api.endpoint import Access
 from qlikmigrate.importer.journal import read_state
 from qlikmigrate.importer.line_log import LineLog
+from qlikmigrate.importer.oem.rollback import roll_back_oem
 from qlikmigrate.importer.result import Result
+from qlikmigrate.importer.rollback_book import RollbackResult
+from qlikmigrate.importer.run_view import RunView
+from qlikmigrate.kernel.event import discard
 from qlikmigrate.model.selection import Selector, Selectors
 from qlikmigrate.sandbox.oem import OemSwitches
 
@@ -163,6 +169,29 @@ def test_kill_at_every_request(tmp_path: Path, mode: str) -> None:
         "replaces": evolve(OemSwitches(), put_blend_replaces=True, state_in_get=True),
     }[mode]
     assert kill_at_every_request(tmp_path, switches) > 0
+
+
+def test_rollback_closes_what_is_open(tmp_path: Path) -> None:
+    """A run dies within a window and is rolled back: the first write switches off, and nothing of it stays on."""
+    rig = little_rig(tmp_path)
+    plan = rig.plan()
+    doomed = 0
+    while not die(rig, plan, doomed, after=True):
+        doomed += 1
+        rig = little_rig(tmp_path / str(doomed))
+        plan = rig.plan()
+    writes = resume_first(rig)
+
+    async def work() -> RollbackResult:
+        async with rig.open(rig.target, Access.WRITE) as client:
+            view = RunView.open(rig.folder / "run")
+            return await roll_back_oem(client, view, force=False, dry_run=False, clock=rig.clock, sink=discard)
+
+    result = asyncio.run(work())
+    assert [(one[0], orjson.loads(one[1])) for one in writes][:1] == [("PUT", {"state": "disabled"})]
+    assert rig.on() == []
+    assert "oem-remains" in {one.code for one in result.problems}
+    assert all(one.end is not None for one in rig.target.windows)
 
 
 def test_torn_journal_is_read_at_every_byte(tmp_path: Path) -> None:

@@ -217,8 +217,21 @@ def test_same_account_must_be_said(tmp_path: Path) -> None:
     assert "same-tenant" in {one.code for one in rig.plan().errors}
     rig.options = evolve(rig.options, same_tenant=SameTenant.RECOVER)
     assert rig.plan().writes == 0
-    rig.options = evolve(rig.options, same_tenant=SameTenant.COPY, on_conflict=Conflict.FAIL)
-    assert not rig.plan().refused
+    rig.options = evolve(rig.options, same_tenant=SameTenant.COPY)
+    plan = rig.plan()
+    assert verbs(plan) == {FEED: Verb.CREATE}
+    assert rig.apply(plan).failed == 0
+    held = [one for one in rig.target.account("model").blends.values() if one.name == FEED]
+    assert sorted(one.state for one in held) == ["available", "disabled"]
+
+
+def test_an_account_whose_externalid_is_hidden_is_found(tmp_path: Path) -> None:
+    """The list shows no externalids: the account is asked for by its own, and none is made beside it."""
+    rig = select(make_rig(tmp_path, hides_externalid=True), FEED)
+    guid = rig.target.add_account("Customer", rig.account)
+    plan = rig.plan()
+    assert plan.account is not None
+    assert (plan.account.id, plan.account.creates) == (guid, False)
 
 
 def test_flags_of_qlik_cloud_are_refused(tmp_path: Path) -> None:

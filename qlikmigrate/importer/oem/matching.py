@@ -177,7 +177,10 @@ class _Matcher:
         self._settle_rivals(Kind.AUTOMATION, self.automations)
 
     def _tops(self) -> Iterator[tuple[str, OemAutomation]]:
-        return ((ident, one) for ident, one in self.target.automations.items() if ident not in self.target.parts)
+        """What may be a counterpart by its name: no part of a bundle, and of a copy nothing of the source itself."""
+        mine = self.source.holding.automations if self.copy else {}
+        passed = {*self.target.parts, *mine}
+        return ((ident, one) for ident, one in self.target.automations.items() if ident not in passed)
 
     def _pair(self, here: Sequence[OemAutomation], there: Sequence[OemAutomation]) -> None:
         """By name and template; as many here as there are paired by their times of creation."""

@@ -36,10 +36,11 @@ async def read_oem_status(client: OemClient, view: RunView, *, links: bool, sink
     watch = await open_watch(client, view, sink=sink)
     tasks = _tasks(view, client.endpoint.url)
     judge = _Judge(client, watch)
-    ticks = [await judge.tick(task) for task in tasks]
+    opened = list(_open(view))
+    ticks = [_still_open(one) for one in opened] + [await judge.tick(task) for task in tasks]
     waiting = [ident for ident, one in sorted(watch.connections.items()) if one.connected is False]
     found = [await _link(client, watch, ident) for ident in waiting] if links else []
-    return Status(ticks=tuple(ticks), problems=(*_open(view), *_drift(watch)), links=tuple(found))
+    return Status(ticks=tuple(ticks), problems=(*opened, *_drift(watch)), links=tuple(found))
 
 
 def _tasks(view: RunView, base: str) -> tuple[Task, ...]:
@@ -116,6 +117,14 @@ class _Judge:
         there = name in self._names
         note = "one of that name is there: restore again, and its inputs are set" if there else "it is not there"
         return Tick(task=task, settled=there, note=note)
+
+
+def _still_open(problem: Problem) -> Tick:
+    """Nothing is more of a task than what may be on."""
+    task = Task(
+        code=problem.code, person=ADMINISTRATOR, message=problem.message, where=problem.where, hint=problem.hint
+    )
+    return Tick(task=task, settled=False, note=problem.hint)
 
 
 def _open(view: RunView) -> Iterable[Problem]:

@@ -72,9 +72,19 @@ async def find_account(client: OemClient, word: str) -> tuple[Account | None, tu
     if len(found) > 1:
         listed = ", ".join(sorted(one.id for one in found))
         raise UsageError(f"{len(found)} accounts are called `{word}`: {listed}", hint="name it by its guid")
+    if not found and any(not one.external_id for one in accounts):
+        # The list may not show an externalid by which the account can be asked for all the same.
+        found = [one for one in await _ask(client, word) if one.id in {each.id for each in accounts}]
     if found:
         client.know_account(found[0].id, found[0].external_id)
     return (found[0] if found else None), tuple(sorted(one.label for one in accounts))
+
+
+async def _ask(client: OemClient, word: str) -> list[Account]:
+    try:
+        return [account_of((await client.call("account.get", account=word)).json() or {})]
+    except MissingError:
+        return []
 
 
 async def list_automations(client: OemClient, account: str) -> tuple[dict[str, OemAutomation], frozenset[str]]:
