@@ -51,7 +51,7 @@ def _unrun_commands() -> list[tuple[Path, str]]:
     for page in PAGES:
         for tag in ("text", "sh", "bash", "shell", ""):
             for block in blocks(page.read_text(), tag):
-                for line in block.splitlines():
+                for line in block.replace("\\\n", " ").splitlines():
                     if line.startswith("qlikmigrate ") and "[OPTIONS]" not in line:
                         found.append((page, line))
     return found
