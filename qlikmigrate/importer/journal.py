@@ -31,9 +31,9 @@ class Done:
     `runs`: `maxConcurrentRuns` in that answer. `off`: it was off when the write in doubt was begun.
     `consent`: a connection that waits for a person's consent.
     Of OEM accounts: `before`: ids that were there before the first of the writes in doubt, `first` when that one was
-    sent, `tries` how many there were; `answered`: the service said that it did it. `window_s`: how long an installed
-    automation may have been on. `candidates`: what an ambiguous write may have made. `seen`: `updated_at` when it was
-    last read back.
+    sent, `opened` the same even after it was done, `tries` how many there were; `answered`: the service said that it
+    did it. `window_s`: how long an installed automation may have been on. `candidates`: what an ambiguous write may
+    have made. `seen`: `updated_at` when it was last read back.
     """
 
     target_id: str | None = None
@@ -49,6 +49,7 @@ class Done:
     off: bool = False
     before: frozenset[str] = frozenset()
     first: datetime | None = None
+    opened: datetime | None = None
     tries: int = 0
     answered: bool = False
     window_s: float | None = None
@@ -228,6 +229,7 @@ def _read_line(state: RunState, line: Mapping[str, Any]) -> None:
             if "before" in line and one.first is None:
                 # What a lost attempt made may show only after a later one was begun.
                 one.before, one.first = frozenset(map(str, line["before"])), one.since
+                one.opened = one.since
             one.answered = False
             if "face" in line:
                 one.sent = Face.from_json(line["face"])

@@ -335,6 +335,16 @@ async def test_only_gets_try_another_name(reached: Any, script: Script, name: st
     assert len(script.seen) == (2 if OPERATIONS[name].method == "GET" else 1)
 
 
+@pytest.mark.parametrize("externalid", [".", ".."])
+async def test_a_name_that_no_path_can_hold(reached: Any, script: Script, externalid: str) -> None:
+    """An externalid is free text; one that would lead elsewhere is not tried, and the guid's answer is told."""
+    client = reached()
+    client.know_account(GUID, externalid)
+    with pytest.raises(MissingError):
+        await client.call("blend.get", account=GUID, blend="b1")
+    assert script.asked() == [f"GET /v1/accounts/{GUID}/blends/b1"]
+
+
 async def test_a_name_that_worked_is_not_doubted(reached: Any, script: Script) -> None:
     """Once a GET by the guid was answered, what is missing is missing, and costs one request."""
     script.on(f"GET /v1/accounts/{GUID}/blends/b1", says(200, {}))

@@ -76,6 +76,18 @@ async def test_pages_by_number(reached: Any, script: Script) -> None:
     assert {urlsplit(one.url).netloc for one in script.seen} == {"api.blendr.io"}
 
 
+async def test_numbers_that_come_as_text(reached: Any, script: Script) -> None:
+    """`last_page` and `total` count as text, too: no list ends before its end, and none that is short is whole."""
+    meta = {"last_page": "2", "per_page": "2", "total": "3"}
+    script.on("GET /v1/accounts?page=2", page(rows_from(2, 1), meta=meta))
+    script.on("GET /v1/accounts", page(rows_from(0, 2), meta=meta))
+    assert guids(await collect(reached().rows("account.list"))) == ["g0", "g1", "g2"]
+    script.answers.clear()
+    script.on("GET /v1/accounts", page(rows_from(0, 2), meta={"last_page": "1", "total": "3"}))
+    with pytest.raises(ListUnstableError):
+        await collect(reached().rows("account.list"))
+
+
 async def test_pages_by_link_alone(reached: Any, script: Script) -> None:
     """Without `meta` the link's page number is taken, and nothing else of it; the query of the list stays."""
     link = f"{FOREIGN}?finishedOnly=false&key=1&page=2"

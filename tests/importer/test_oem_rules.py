@@ -300,6 +300,26 @@ def test_a_window_that_cannot_be_closed_stops_the_run(tmp_path: Path) -> None:
     assert max(result.windows.values()) >= max(one.seconds or 0 for one in rig.target.windows) > 60
 
 
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("ignored", [1, 2, 3, 99])
+def test_a_switch_that_was_answered_and_not_thrown(tmp_path: Path, ignored: int, shown: bool) -> None:
+    """What shows as on is switched off until it shows as off, and its window counts to then; else the run says so."""
+    rig = select(make_rig(tmp_path, known=False, ignored_states=ignored, state_in_get=shown), FEED)
+    result = rig.apply(rig.plan())
+    (window,) = rig.target.windows
+    if ignored == 99:
+        assert result.fatal is not None
+        assert result.fatal.code == "window-open"
+        assert FEED in result.alarms[0]
+        assert "still on" in result.alarms[0]
+        return
+    assert (result.failed, result.fatal, rig.on()) == (0, None, [])
+    # One PUT of the install and one of the name come before anybody looks.
+    assert ("armed-by-server" in told(result)) is (ignored > 1)
+    if ignored > 1:
+        assert result.windows[window.blend] >= (window.seconds or 0)
+
+
 @pytest.mark.parametrize("lag_s", [3.0, 100.0])
 def test_list_lag(tmp_path: Path, lag_s: float) -> None:
     """An install that shows late is found and switched off; one that never shows ends the run, and is not repeated."""

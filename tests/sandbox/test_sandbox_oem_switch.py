@@ -279,6 +279,17 @@ def test_interval_form(oem: OemWorld, form: IntervalForm, integer: int, string: 
     assert oem.service.blend(blend).schedule.interval == 900
 
 
+def test_ignored_states(oem: OemWorld) -> None:
+    """A PUT that is answered 200 takes the name and leaves the state; the next one is heard."""
+    blend = oem.service.add_blend(oem.account, "A")
+    oem.set(ignored_states=1)
+    body = {"name": "B", "state": "disabled"}
+    assert oem("PUT", f"{oem.a}/blends/{blend}", body).status == 200
+    assert (oem.service.blend(blend).name, oem.service.blend(blend).state) == ("B", "available")
+    oem("PUT", f"{oem.a}/blends/{blend}", body)
+    assert oem.service.blend(blend).state == "disabled"
+
+
 @pytest.mark.parametrize("cascades", [False, True])
 def test_bundle_state_cascades(oem: OemWorld, cascades: bool) -> None:
     """Disabling a bundle disables its children, or they go on."""

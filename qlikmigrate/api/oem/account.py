@@ -14,6 +14,8 @@ from qlikmigrate.api.operation import Operation
 
 # What an account that is called by the wrong name is answered with.
 UNKNOWN = frozenset({400, 404})
+# An externalid is free text, and these two would lead to another path.
+_NO_SEGMENT = frozenset({"", ".", ".."})
 
 
 @define
@@ -24,8 +26,8 @@ class AccountNames:
     _worked: dict[tuple[str, str], str] = field(factory=dict)
 
     def know(self, guid: str, externalid: str) -> None:
-        """The account `guid` is also called `externalid`."""
-        if externalid and externalid != guid:
+        """The account `guid` is also called `externalid`; one that no path can hold is of no use."""
+        if externalid not in _NO_SEGMENT and externalid != guid:
             self._externalids[guid] = externalid
 
     def called(self, operation: Operation, ids: Mapping[str, str]) -> dict[str, str]:

@@ -146,6 +146,9 @@ def _part(value: Any, name: str) -> dict[str, Any] | None:
 
 def _count(part: dict[str, Any] | None, name: str) -> int | None:
     value = part.get(name) if part is not None else None
+    # Assumed: numbers may come as text. Taken for no number, they would cut the list after its first page.
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

@@ -16,14 +16,17 @@ from qlikmigrate.importer.oem.face import settable, wanted_face
 from qlikmigrate.importer.oem.readback import OemReading, Unverifiable, read_back
 from qlikmigrate.importer.oem.run_book import RunBook
 from qlikmigrate.importer.oem.target import list_automations, read_links
-from qlikmigrate.importer.oem.window import WindowOpenError, switch_off
+from qlikmigrate.importer.oem.window import WindowOpenError, persist, switch_off, whole
 from qlikmigrate.importer.plan import Action, Step, Verb
 from qlikmigrate.importer.result import ObjectError
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Progress, Severity, Sink
 from qlikmigrate.kernel.fan_out import fan_out
 from qlikmigrate.model.kind import Kind
-from qlikmigrate.model.oem import AVAILABLE, OemConnection, OemHolding
+from qlikmigrate.model.oem import AVAILABLE, OemConnection, OemHolding, automation_of
+
+# Between tries to switch off what was told to be off and is on.
+_PAUSES_S = (0.25, 1.0, 5.0, 20.0)
 
 
 @frozen(kw_only=True)
@@ -166,7 +169,7 @@ class Aftermath:
         created = action.verb is Verb.CREATE
         self._unverifiable.add((*reading.unseen, *(["state"] if created and not reading.state else [])))
         if created and reading.state == AVAILABLE and not self._book.is_on(action):
-            await self._switch_off(ident, action.name)
+            await whole(self._put_off(action, ident))
             self._book.note(
                 "armed-by-server", Severity.WARNING, f"`{action.name}` was found on, and is off again", where
             )
@@ -212,14 +215,47 @@ class Aftermath:
                 f"automation {ident}",
             )
 
+    async def _put_off(self, action: Action, ident: str) -> None:
+        """Off, and seen to be: a service that answered and left it on once may do so again. The window was longer."""
+        for pause_s in (*_PAUSES_S, None):
+            await self._switch_off(ident, action.name)
+            state = await self._state_of(ident, action.name)
+            key = str(action.seq)
+            if state != AVAILABLE and (opened := self._journal.state.of(key).opened) is not None:
+                self._journal.window(key, max((self._clock.now() - opened).total_seconds(), 0.0))
+            if state != AVAILABLE:
+                return
+            if pause_s is None:
+                raise self._left_on(ident, action.name, "it is still on, whatever it was told")
+            await self._clock.sleep(pause_s)
+
+    async def _state_of(self, ident: str, name: str) -> str:
+        """What shows of its state, be it in the answer of a connection; empty where it is gone, or nothing does."""
+
+        async def read() -> str:
+            value = (await self._client.call("blend.get", account=self._account, blend=ident)).json() or {}
+            if state := automation_of(value).state:
+                return state
+            links = await read_links(self._client, self._account, set(self._connections.values()), sink=self._sink)
+            return links[0].get(ident, "")
+
+        try:
+            return await persist(read, self._clock)
+        except MissingError:
+            return ""
+        except ApiError as error:
+            raise self._left_on(ident, name, error.message) from None
+
     async def _switch_off(self, ident: str, name: str) -> None:
         try:
             await switch_off(self._client, self._account, ident, self._clock)
         except ApiError as error:
-            words = f"`{name}` ({ident}) is on and could not be switched off"
-            self._book.alarms.append(f"{words}: {error.message}")
-            hint = "switch it off in the hub at once; then --resume"
-            raise WindowOpenError(f"{words}: {error.message}", hint=hint) from None
+            raise self._left_on(ident, name, error.message) from None
+
+    def _left_on(self, ident: str, name: str, why: str) -> WindowOpenError:
+        words = f"`{name}` ({ident}) is on and could not be switched off: {why}"
+        self._book.alarms.append(words)
+        return WindowOpenError(words, hint="switch it off in the hub at once; then --resume")
 
     def _record(self, action: Action, reading: OemReading | None) -> None:
         one = self._holding.automations[action.source_id]

@@ -122,6 +122,8 @@ class Blends:
         state = given.get("state", "available" if switches.put_blend_replaces else blend.state)
         if state not in _STATES:
             raise RefusalError("state is neither available nor disabled")
+        if "state" in given and blend.ignored_states < switches.ignored_states:
+            blend.ignored_states, state = blend.ignored_states + 1, blend.state
         base = OemSchedule() if switches.put_blend_replaces else blend.schedule
         wanted = schedule.changed(base, given, switches.interval_form)
         is_rearmed = state != blend.state or wanted != blend.schedule

@@ -118,6 +118,7 @@ class Run:
 class Blend:
     """A blend of an account. `links`: guids of the datasources it is bound to; `activated_at`: since when its schedule
     counts; `due`: when it starts next. `listed_from` and `listed_call`: when lists begin to show it.
+    `ignored_states`: how many PUTs with a state were ignored.
     """
 
     guid: str
@@ -151,6 +152,7 @@ class Blend:
     response: bytes = b"{}"
     listed_from: float = float("-inf")
     listed_call: int = 0
+    ignored_states: int = 0
 
     @property
     def top(self) -> Blend:

@@ -83,6 +83,7 @@ class OemSwitches:
     put_blend_replaces: bool = False  # what a PUT of a blend leaves out is reset: enabled, no schedule
     put_params_replaces: bool = True  # PUT of a datasource: `params` replace the old ones; else they are merged
     interval_form: IntervalForm = IntervalForm.ANY
+    ignored_states: int = 0  # so many PUTs with a state are answered 200 by each blend, and change no state
     bundle_state_cascades: bool = False  # the state of a bundle is given to its children
     sub_blends_listed: bool = False  # the children of a bundle are rows of the list, too
     installed_suffix: str = ""  # an installed blend is named after its template, with this
