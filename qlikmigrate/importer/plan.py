@@ -295,7 +295,7 @@ class Forecast:
     """What applying the plan takes when all goes well.
 
     `tier1`, `tier2`, `token`: calls. `writes`: those of tier 2 that change the target. `seconds`: the least that the
-    share of the quota allows, however fast the tenant answers.
+    share of the quota allows, however fast the tenant answers. Of an OEM account all calls are in `tier1`: one rate.
     """
 
     tier1: int

@@ -91,6 +91,9 @@ def plan_summary(plan: Plan) -> list[str]:
     lines = [f"{number(counts['selected'], 'automation')}: {told}{spaces}; {number(plan.writes, 'writing call')}"]
     if (calls := plan.forecast) is not None and plan.changes:
         told = f"about {number(calls.tier1, 'reading call')} and {number(calls.token, 'token')}"
+        if plan.is_oem:
+            # All of them come out of one bucket.
+            told = f"about {number(calls.tier1, 'call')} in all"
         lines.append(f"{told}; {_spoken_time(calls.seconds)} under the quota")
     if plan.refused:
         lines.append(f"refused: {number(len(plan.errors), 'error')}")

@@ -30,6 +30,19 @@ class Quota:
     remaining: int | None
 
 
+def least_s(limits: OemLimits, calls: int) -> float:
+    """Seconds that the rate makes so many calls last, however fast the answers: a full bucket, then its filling."""
+    filling, burst = _bucket(limits)
+    return max(0.0, calls - burst) / filling * _MINUTE_S
+
+
+def _bucket(limits: OemLimits) -> tuple[float, float]:
+    """What a minute fills in, and what it holds."""
+    share = limits.per_minute * limits.share
+    burst = max(share / 5, min(share / 2, _USUAL_TURNS), 1.0)
+    return max(share - burst, share / 4), burst
+
+
 class Pace(Gate):
     """The bucket of one key pair: in no 60 seconds do more calls go out than the share allows.
 
@@ -37,9 +50,8 @@ class Pace(Gate):
     """
 
     def __init__(self, limits: OemLimits, clock: Clock, *, jitter: Callable[[], float] = random.random) -> None:
-        share = limits.per_minute * limits.share
-        burst = max(share / 5, min(share / 2, _USUAL_TURNS), 1.0)
-        super().__init__(max(share - burst, share / 4), clock, burst=burst)
+        filling, burst = _bucket(limits)
+        super().__init__(filling, clock, burst=burst)
         self._jitter = jitter
         self._under_way = 0
         self._remaining: int | None = None

@@ -10,6 +10,8 @@ from attrs import evolve
 from qlikmigrate import __version__
 from qlikmigrate.api.error import ApiError, MissingError, UnauthorizedError
 from qlikmigrate.api.oem.client import OemClient
+from qlikmigrate.api.oem.limiter import least_s
+from qlikmigrate.api.oem.operation import PAGE_ROWS
 from qlikmigrate.importer.counterpart import PlanRequest
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.oem.action import AccountAction
@@ -25,7 +27,17 @@ from qlikmigrate.importer.oem.target import (
     read_target,
     with_details,
 )
-from qlikmigrate.importer.plan import SAME_TENANT, ArchiveRef, Forecast, MappedRow, Plan, SameTenant, TargetRef
+from qlikmigrate.importer.plan import (
+    SAME_TENANT,
+    ArchiveRef,
+    Forecast,
+    MappedRow,
+    Plan,
+    SameTenant,
+    Step,
+    TargetRef,
+    Verb,
+)
 from qlikmigrate.importer.planner import settled
 from qlikmigrate.importer.prepare import mapping_hash
 from qlikmigrate.kernel.clock import Clock, rfc3339
@@ -300,11 +312,36 @@ def _rows(source: OemSource, matching: OemMatching) -> Iterable[MappedRow]:
 
 
 def _forecast(plan: Plan, client: OemClient, target: OemTarget) -> Forecast:
-    """Each install is looked for in the account's list, each write read back; all calls come out of one bucket."""
+    """The calls of applying the plan when all goes well; reads and writes come out of one bucket.
+
+    Writes that turn out to change nothing, as where a template gives what is wanted, are counted all the same.
+    """
     limits = client.endpoint.limits
-    pages = 1 + (len(target.automations) + len(plan.actions)) // 100
-    installs = sum(1 for one in plan.actions if one.oem and one.oem.template_id and not one.oem.parent and one.steps)
-    reads = 3 + 2 * pages + installs * (pages + 1) + 2 * sum(bool(one.steps) for one in plan.actions)
-    share = limits.per_minute * limits.share
-    seconds = max(0.0, (reads + plan.writes - share) / share * 60)
-    return Forecast(tier1=reads + plan.writes, tier2=0, token=0, writes=plan.writes, seconds=round(seconds, 1))
+    calls = _reads(plan, target) + plan.writes
+    return Forecast(tier1=calls, tier2=0, token=0, writes=plan.writes, seconds=round(least_s(limits, calls), 1))
+
+
+def _reads(plan: Plan, target: OemTarget) -> int:
+    """Both sides are looked at again, then each install is looked for in a list that grows, and all is read back."""
+    rows = len(target.automations) - len(target.parts)
+    installs = sum(Step.INSTALL in one.steps for one in plan.actions)
+    reads = 1 + _pages(len(target.templates))
+    if target.account is None:
+        reads += 1
+    else:
+        reads += _pages(rows) + _pages(len(target.connections))
+    if installs:
+        reads += _pages(rows) + sum(_pages(rows + one) for one in range(1, installs + 1)) + _pages(rows + installs)
+    there = [one for one in plan.connections if one.verb is Verb.CREATE or one.target_id]
+    # The list before it is made, and whether it connects.
+    reads += sum(1 + (one.verb is Verb.CREATE) for one in there)
+    written = [one for one in plan.actions if one.verb in (Verb.CREATE, Verb.UPDATE)]
+    for one in written:
+        made = one.verb is Verb.CREATE and not (one.oem and one.oem.parts)
+        reads += 1 + (Step.INPUTS in one.steps) + (Step.RENAME in one.steps) + made
+    # Their states, which as a rule only the connections show.
+    return reads + (len(there) if written else 0)
+
+
+def _pages(rows: int) -> int:
+    return rows // PAGE_ROWS + 1
