@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
 
-from qlikmigrate.kernel.error import UsageError
+from qlikmigrate.kernel.error import FailedError, QlikmigrateError, UsageError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+# Full, over quota, larger than a file may be, broken.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
@@ -18,11 +21,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
 
     Raises:
         UsageError: the folder is missing or may not be written to.
+        FailedError: the disk is full or fails.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise _cannot_write(path, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -33,8 +37,14 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             Path(name).unlink()
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        raise _cannot_write(path, error) from None
     sync_folder(path.parent)
+
+
+def _cannot_write(path: Path, error: OSError) -> QlikmigrateError:
+    """A full disk is nobody's wrong word: it may fill up long after a command began."""
+    words = f"cannot write {path}: {error.strerror}"
+    return FailedError(words, code="cannot-write") if error.errno in _DISK else UsageError(words)
 
 
 def is_left_over(name: str, path: Path) -> bool:
