@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,8 +31,16 @@ class LineLog:
     def append(self, line: Mapping[str, Any]) -> None:
         """Write one line; it is on the disk when this returns."""
         data = orjson.dumps(line) + b"\n"
-        while data:
-            data = data[os.write(self._handle, data) :]
+        start = os.lseek(self._handle, 0, os.SEEK_CUR)
+        try:
+            while data:
+                data = data[os.write(self._handle, data) :]
+        except OSError:
+            # A full disk took a part of the line: what is written after it must not be torn with it.
+            with suppress(OSError):
+                os.ftruncate(self._handle, start)
+            os.lseek(self._handle, start, os.SEEK_SET)
+            raise
         os.fdatasync(self._handle)
 
     def close(self) -> None:

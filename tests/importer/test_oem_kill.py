@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from oem_rig import OemRig, make_rig
 
 from qlikmigrate.api.endpoint import Access
 from qlikmigrate.importer.journal import read_state
-from qlikmigrate.importer.line_log import LineLog
+from qlikmigrate.importer.line_log import LineLog, read_lines
 from qlikmigrate.importer.oem.rollback import roll_back_oem
 from qlikmigrate.importer.result import Result
 from qlikmigrate.importer.rollback_book import RollbackResult
@@ -98,6 +100,52 @@ def test_kill_at_journal_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             monkeypatch.setattr(LineLog, "append", plain)
             rig.clock.advance(BETWEEN_S)
             check(rig, rig.apply(plan), wanted)
+
+
+def test_a_disk_that_is_full_at_any_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a line goes to the journal and no more: nothing that was installed is left on, and a resume ends well."""
+    wanted, _ = undisturbed(tmp_path / "calm")
+    write = os.write
+    for event in (b"answered", b"window", b"done"):
+        rig = little_rig(tmp_path / event.decode())
+        plan = rig.plan()
+        installed = False
+
+        def full(handle: int, data: bytes, event: bytes = event) -> int:
+            nonlocal installed
+            installed = installed or b'"step":"install"' in data
+            if installed and b'"event":"%s"' % event in data:
+                write(handle, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(handle, data)
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            rig.apply(plan)
+        monkeypatch.setattr(os, "write", write)
+        assert rig.target.windows
+        assert all(one.end is not None for one in rig.target.windows), event
+        assert read_state(tmp_path / event.decode() / "run" / "journal.jsonl").started
+        rig.clock.advance(BETWEEN_S)
+        check(rig, rig.apply(plan), wanted)
+
+
+def test_a_line_that_did_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written after it, once there is room again, does not run into it."""
+    write = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        write(handle, data[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with LineLog(tmp_path / "log.jsonl") as log:
+        log.append({"n": 1})
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            log.append({"n": 2})
+        monkeypatch.setattr(os, "write", write)
+        log.append({"n": 3})
+    assert read_lines(tmp_path / "log.jsonl")[0] == [{"n": 1}, {"n": 3}]
 
 
 def kill_at_every_request(folder: Path, switches: OemSwitches, step: int = 1) -> int:

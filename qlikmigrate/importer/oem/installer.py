@@ -154,7 +154,12 @@ class Installer:
                 return True
             self._journal.fail(key, error.code)
             raise ObjectError(error.code, error.message) from None
-        self._journal.answered(key)
+        try:
+            self._journal.answered(key)
+        except OSError:
+            # The disk is full. What was installed is off before that is told; a resume finds it again.
+            await self._find(fast, action, timeout_s)
+            raise
         if not await self._take(fast, action, timeout_s):
             raise self._unseen(action)
         return True
