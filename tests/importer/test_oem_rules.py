@@ -14,7 +14,7 @@ from qlikmigrate.importer.plan import Conflict, Plan, Verb
 from qlikmigrate.importer.result import Result
 from qlikmigrate.kernel.error import QlikmigrateError, StaleError, UsageError
 from qlikmigrate.model.selection import Selector, Selectors
-from qlikmigrate.sandbox import Fault, ResetAfterCommit, Status
+from qlikmigrate.sandbox import Delay, Fault, ResetAfterCommit, Status
 from qlikmigrate.sandbox.oem import DuplicateAccount, OemService, OemSwitches
 from qlikmigrate.sandbox.oem.seed import seed_other
 
@@ -298,6 +298,34 @@ def test_a_window_that_cannot_be_closed_stops_the_run(tmp_path: Path) -> None:
     first = next(one for one in rig.target.seen[before:] if one.method != "GET")
     assert first.method == "PUT"
     assert max(result.windows.values()) >= max(one.seconds or 0 for one in rig.target.windows) > 60
+
+
+def test_a_list_that_is_missing_for_a_moment(tmp_path: Path) -> None:
+    """Right after an install the account's list is answered 404: asked again, since something may be on."""
+    rig = select(make_rig(tmp_path), FEED)
+    plan = rig.plan()
+
+    def act(request: Any) -> None:
+        if request.url.endswith("/install"):
+            rig.target.faults.append(Fault(effect=Status(code=404), method="GET", path="*/blends", times=4))
+
+    handler_that(rig, act)
+    result = rig.apply(plan)
+    assert (result.failed, result.fatal, rig.on()) == (0, None, [])
+    assert len(rig.target.windows) == 1
+
+
+def test_a_window_that_is_not_closed_is_told_within_minutes(tmp_path: Path) -> None:
+    """Each answer comes too late: after minutes no more tries are begun, and nobody waits for most of an hour."""
+    rig = select(make_rig(tmp_path), FEED)
+    rig.limits = OemLimits(per_minute=30_000, timeout_s=60.0)
+    plan = rig.plan()
+    rig.target.faults.append(Fault(effect=Delay(3600), method="PUT", path="*/blends/*", times=None))
+    began_s = rig.clock.monotonic()
+    result = rig.apply(plan)
+    assert result.fatal is not None
+    assert "could not be switched off" in result.alarms[0]
+    assert 300 <= rig.clock.monotonic() - began_s < 700
 
 
 @pytest.mark.parametrize("shown", [False, True])

@@ -235,7 +235,8 @@ class Installer:
             return sight
 
         try:
-            return await persist(look, self._clock)
+            # The account was there a moment ago: that its list is missing is no answer.
+            return await persist(look, self._clock, may_miss=False)
         except ApiError as error:
             words = f"`{action.name}` may have been installed and be on: the account's list cannot be read"
             self.alarms.append(f"{words} ({error.message})")

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # Between tries, on top of those that the client itself makes.
 _PAUSES_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+# When no further try is begun: each may last as long as a timeout, and nothing else goes on meanwhile.
+_LONGEST_S = 300.0
 # An identity that is no longer known will not be known again in a moment.
 _TRIES_UNAUTHORIZED = 2
 
@@ -49,21 +51,20 @@ async def whole(work: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-async def persist(call: Callable[[], Awaitable[T]], clock: Clock) -> T:
-    """Try again and again what must not fail.
+async def persist(call: Callable[[], Awaitable[T]], clock: Clock, *, may_miss: bool = True) -> T:
+    """Try again and again what must not fail. `may_miss`: that it is not there is an answer, and raised at once.
 
     Raises:
-        ApiError: it failed every time. MissingError is an answer, and raised at once.
+        ApiError: it failed every time, or for minutes.
     """
-    refused = 0
+    refused, end = 0, clock.monotonic() + _LONGEST_S
     for pause in (*_PAUSES_S, None):
         try:
             return await call()
-        except MissingError:
-            raise
         except ApiError as error:
             refused += isinstance(error, UnauthorizedError)
-            if pause is None or refused >= _TRIES_UNAUTHORIZED:
+            is_answer = may_miss and isinstance(error, MissingError)
+            if pause is None or is_answer or refused >= _TRIES_UNAUTHORIZED or clock.monotonic() >= end:
                 raise
             await clock.sleep(pause)
     raise AssertionError("the last try returns or raises")
