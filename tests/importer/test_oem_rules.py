@@ -300,6 +300,21 @@ def test_a_window_that_cannot_be_closed_stops_the_run(tmp_path: Path) -> None:
     assert max(result.windows.values()) >= max(one.seconds or 0 for one in rig.target.windows) > 60
 
 
+@pytest.mark.parametrize("name", [FEED, "Invoicing"])
+def test_what_names_no_template_may_be_ours(tmp_path: Path, name: str) -> None:
+    """An install that shows without its template is off, parts included, and named; it is not installed again."""
+    rig = select(make_rig(tmp_path, names_template=False), name)
+    plan = rig.plan()
+    for _ in range(2):
+        result = rig.apply(plan)
+        assert {one.code for one in result.outcomes if one.status == "failed"} <= {"create-ambiguous", "bundle-failed"}
+        assert result.failed
+        assert "names no template" in result.alarms[0]
+        (window,) = rig.target.windows
+        assert window.end is not None
+        assert rig.on() == []
+
+
 def test_a_list_that_is_missing_for_a_moment(tmp_path: Path) -> None:
     """Right after an install the account's list is answered 404: asked again, since something may be on."""
     rig = select(make_rig(tmp_path), FEED)

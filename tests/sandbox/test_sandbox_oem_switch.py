@@ -279,6 +279,15 @@ def test_interval_form(oem: OemWorld, form: IntervalForm, integer: int, string: 
     assert oem.service.blend(blend).schedule.interval == 900
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_names_template(oem: OemWorld, named: bool) -> None:
+    """An instance says of which template it is, or does not."""
+    guid = oem.install(oem.template)
+    oem.set(names_template=named)
+    shown = [oem("GET", f"{oem.a}/blends/{guid}").json, oem.rows(f"{oem.a}/blends")[0]]
+    assert [one["template_guid"] for one in shown] == [oem.template if named else None] * 2
+
+
 def test_ignored_states(oem: OemWorld) -> None:
     """A PUT that is answered 200 takes the name and leaves the state; the next one is heard."""
     blend = oem.service.add_blend(oem.account, "A")

@@ -44,9 +44,13 @@ _OURS_WITHIN = timedelta(hours=1)
 
 @define
 class _Sight:
-    """What a look at the account's list showed. `new`: by id, with the template that is looked for, each off by now."""
+    """What a look at the account's list showed. `new`: by id, with the template that is looked for, each off by now.
+
+    `unmarked`: new as well, and naming no template; on, perhaps.
+    """
 
     new: dict[str, OemAutomation] = field(factory=dict)
+    unmarked: dict[str, OemAutomation] = field(factory=dict)
     seen: set[str] = field(factory=set)
     parts: dict[str, list[OemAutomation]] = field(factory=dict)
 
@@ -178,11 +182,16 @@ class Installer:
         opened = self._journal.state.of(key).first
         sight = await self._find(client, action, patience_s)
         self._listed = sight.seen | (self._listed or set())
-        if not sight.new:
+        found = sight.new or sight.unmarked
+        if not found:
             return False
-        if len(sight.new) > 1:
-            self._tell_ambiguous(action, sight)
-            raise ObjectError("create-ambiguous", f"any of these may be it, and all are off: {', '.join(sight.new)}")
+        if not sight.new:
+            # No page says that an instance always names its template.
+            for ident in found:
+                await self._off(client, action, ident, sight.parts[ident])
+        if len(found) > 1 or not sight.new:
+            self._tell_ambiguous(action, found)
+            raise ObjectError("create-ambiguous", f"any of these may be it, and all are off: {', '.join(found)}")
         (ident,) = sight.new
         self._journal.done(key, Step.INSTALL, ident)
         self._closed(action, ident, sight.parts.get(ident, []), opened)
@@ -196,13 +205,14 @@ class Installer:
         self._map_parts(action, parts)
         self._journal.done(str(action.seq), Step.DISABLE, ident)
 
-    def _tell_ambiguous(self, action: Action, sight: _Sight) -> None:
-        key, named = str(action.seq), [f"`{one.name}` ({ident})" for ident, one in sight.new.items()]
-        self._journal.candidates(key, list(sight.new))
+    def _tell_ambiguous(self, action: Action, found: Mapping[str, OemAutomation]) -> None:
+        key, named = str(action.seq), [f"`{one.name}` ({ident})" for ident, one in found.items()]
+        self._journal.candidates(key, list(found))
         self._journal.fail(key, "create-ambiguous", in_doubt=True)
         self.alarms.append(
-            f"installing `{action.name}`: one of {', '.join(named)} is ours; all of them were switched off, "
-            "so switch on what is not"
+            f"installing `{action.name}`: {'one of ' * (len(named) > 1)}{', '.join(named)} "
+            f"{'is' if any(one.template_id for one in found.values()) else 'names no template and may be'} ours; "
+            "all of them were switched off, so switch on what is not"
         )
 
     async def _find(self, client: OemClient, action: Action, patience_s: float) -> _Sight:
@@ -229,9 +239,12 @@ class Installer:
                 if one.id not in sight.new and self._may_be_ours(action, one):
                     sight.new[one.id] = one
                     sight.parts[one.id] = await self._off(client, action, one.id, parts)
-            for ident in inner & sight.new.keys():
+                elif not one.template_id and self._is_new(action, one):
+                    sight.unmarked[one.id], sight.parts[one.id] = one, parts
+            for ident in inner:
                 # It came with another one that is new.
-                del sight.new[ident]
+                sight.new.pop(ident, None)
+                sight.unmarked.pop(ident, None)
             return sight
 
         try:
@@ -244,9 +257,12 @@ class Installer:
 
     def _may_be_ours(self, action: Action, one: OemAutomation) -> bool:
         assert action.oem is not None
+        return one.template_id == action.oem.template_id and self._is_new(action, one)
+
+    def _is_new(self, action: Action, one: OemAutomation) -> bool:
         done = self._journal.state.of(str(action.seq))
         ours = {each.target_id for key, each in self._journal.state.objects.items() if key != str(action.seq)}
-        if one.id in done.before or one.id in ours or one.template_id != action.oem.template_id:
+        if one.id in done.before or one.id in ours:
             return False
         created = parse_time(one.created_at)
         return created is None or done.since is None or created <= done.since + _OURS_WITHIN

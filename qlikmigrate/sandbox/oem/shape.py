@@ -109,7 +109,7 @@ def _blend(realm: OemRealm, one: Blend) -> dict[str, Any]:
             "has_settings": one.has_settings,
             "setup_complete": one.setup_complete,
             "isbundle": one.is_bundle,
-            "template_guid": one.template,
+            "template_guid": one.template if realm.switches.names_template else None,
             "admin_url": f"https://{realm.hub}/widgets/{one.guid}",
             "created_at": moment(one.created_at),
             "updated_at": moment(one.updated_at),

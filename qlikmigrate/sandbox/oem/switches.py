@@ -86,6 +86,7 @@ class OemSwitches:
     ignored_states: int = 0  # so many PUTs with a state are answered 200 by each blend, and change no state
     bundle_state_cascades: bool = False  # the state of a bundle is given to its children
     sub_blends_listed: bool = False  # the children of a bundle are rows of the list, too
+    names_template: bool = True  # a blend's answer and row say of which template it is; else `template_guid` is null
     installed_suffix: str = ""  # an installed blend is named after its template, with this
     install_starts_run: bool = False  # a scheduled blend runs once as soon as it is installed
     update_keeps_inputs: bool = True  # update from template: persisted inputs stay …
