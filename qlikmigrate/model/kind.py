@@ -94,8 +94,9 @@ _OEM_DECLARED: Mapping[Kind, KindFacts] = {
         deep_secrets=_TOKENS,
         deep_runs=_RUNS,
     ),
-    # What people hand in is stored as it is.
-    **dict.fromkeys((Kind.WORKSPACE, Kind.SCHEDULE, Kind.MEMBERSHIP), KindFacts()),
+    # What people hand in is stored as it is. It may be a whole answer of the API, saved with its token.
+    Kind.WORKSPACE: KindFacts(secret_paths=tuple((name,) for name in _TOKENS)),
+    **dict.fromkeys((Kind.SCHEDULE, Kind.MEMBERSHIP), KindFacts()),
 }
 OEM_FACTS: Mapping[Kind, KindFacts] = {
     kind: _OEM_DECLARED.get(kind, KindFacts(deep_secrets=_TOKENS, deep_runs=_RUNS)) for kind in Kind

@@ -101,6 +101,16 @@ def test_cat_gives_what_the_editor_uploads(stage: OemStage, shared: Path) -> Non
     assert stage.cli("cat", stage.folder / "a.qma", "Status board", "--workspace").code == 2
 
 
+def test_the_token_of_a_saved_answer_is_cut_out(stage: OemStage) -> None:
+    """A whole answer of the API that was handed in keeps all but its execution token."""
+    token = "Zq7" * 12
+    whole = b'{"executionToken": "%s", "name": "x", "workspace": {"blocks": []}}' % token.encode()
+    assert stage.backup("--workspaces", hand_in(stage, {"Status board.json": whole})).code == 0
+    assert supplied(stage)[stage.partner.automations["Status board"]] == b'{"name": "x", "workspace": {"blocks": []}}'
+    assert token.encode() not in (stage.folder / "a.qma").read_bytes()
+    assert token not in stage.heard
+
+
 def test_a_secret_in_a_workspace_is_counted(stage: OemStage) -> None:
     """At backup time, and `scan` says where without showing it."""
     secret = "ghp_" + "a1B2c3D4e5F6" * 3
