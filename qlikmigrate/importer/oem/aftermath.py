@@ -124,8 +124,9 @@ class Aftermath:
 
         await fan_out(written, read, width=self._client.endpoint.limits.concurrency)
         readings = await self._with_connections(readings)
+        await whole(self._put_off_all(readings))
         for seq, reading in readings.items():
-            await self._judge(self._book.actions[seq], reading)
+            self._judge(self._book.actions[seq], reading)
         for action in self._book.actions.values():
             if action.verb is Verb.ADOPT:
                 self._record(action, None)
@@ -160,7 +161,36 @@ class Aftermath:
                     "look at its connections in the hub",
                 )
 
-    async def _judge(self, action: Action, reading: OemReading) -> None:
+    async def _put_off_all(self, readings: Mapping[int, OemReading]) -> None:
+        """All that shows as on and should not be, several at a time; one that stays on hinders no other."""
+        left_on: list[WindowOpenError] = []
+
+        async def put_off(action: Action) -> None:
+            ident = self._book.target_id(action)
+            try:
+                await self._put_off(action, ident)
+            except WindowOpenError as error:
+                left_on.append(error)
+                return
+            self._book.note(
+                "armed-by-server",
+                Severity.WARNING,
+                f"`{action.name}` was found on, and is off again",
+                f"automation {ident}",
+            )
+
+        ones = [
+            action
+            for seq, reading in readings.items()
+            if (action := self._book.actions[seq]).verb is Verb.CREATE
+            and reading.state == AVAILABLE
+            and not self._book.is_on(action)
+        ]
+        await fan_out(ones, put_off, width=self._client.endpoint.limits.concurrency)
+        if left_on:
+            raise left_on[0]
+
+    def _judge(self, action: Action, reading: OemReading) -> None:
         ident = self._book.target_id(action)
         where = f"automation {ident}"
         if reading.gone or reading.automation is None:
@@ -168,11 +198,6 @@ class Aftermath:
             return
         created = action.verb is Verb.CREATE
         self._unverifiable.add((*reading.unseen, *(["state"] if created and not reading.state else [])))
-        if created and reading.state == AVAILABLE and not self._book.is_on(action):
-            await whole(self._put_off(action, ident))
-            self._book.note(
-                "armed-by-server", Severity.WARNING, f"`{action.name}` was found on, and is off again", where
-            )
         if reading.drift:
             self._book.drifted.add(action.seq)
             fields = ", ".join(reading.drift)
@@ -221,7 +246,7 @@ class Aftermath:
             await self._switch_off(ident, action.name)
             state = await self._state_of(ident, action.name)
             key = str(action.seq)
-            if state != AVAILABLE and (opened := self._journal.state.of(key).opened) is not None:
+            if (opened := self._journal.state.of(key).opened) is not None:
                 self._journal.window(key, max((self._clock.now() - opened).total_seconds(), 0.0))
             if state != AVAILABLE:
                 return
