@@ -27,6 +27,7 @@ from qlikmigrate.sandbox.oem import OemSwitches
 
 NAMES = ("Stock feed North", "Price export summer", "Invoicing")
 MANUAL = ["Price export summer"]
+FEED = "Stock feed North"
 BETWEEN_S = 100.0
 
 
@@ -219,6 +220,36 @@ def test_kill_at_every_request(tmp_path: Path, mode: str) -> None:
     assert kill_at_every_request(tmp_path, switches) > 0
 
 
+def roll_back(rig: OemRig) -> RollbackResult:
+    async def work() -> RollbackResult:
+        async with rig.open(rig.target, Access.WRITE) as client:
+            view = RunView.open(rig.folder / "run")
+            return await roll_back_oem(client, view, force=False, dry_run=False, clock=rig.clock, sink=discard)
+
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_rollback_looks_whether_it_is_off(tmp_path: Path, shown: bool) -> None:
+    """A switch that was answered and not thrown is thrown again; what stays on has failed, and is tried next time."""
+    rig = make_rig(tmp_path, state_in_get=shown)
+    rig.selectors = Selectors(include=(Selector(key="name", value=FEED), Selector(key="name", value=MANUAL[0])))
+    assert rig.apply(rig.plan()).failed == 0
+    # Both kinds of answers are seen: this one's connection shows its state, whatever its own answer does.
+    held = rig.target.account(rig.account)
+    (linked,) = (one for one in held.blends.values() if one.name == MANUAL[0])
+    linked.links = {next(iter(held.datasources))}
+    assert rig.on() == MANUAL
+    rig.target.switches = evolve(rig.target.switches, ignored_states=99)
+    result = roll_back(rig)
+    assert (result.failed, rig.on()) == (1, MANUAL)
+    assert [one.code for one in result.outcomes if one.status == "failed"] == ["readback-differs"]
+    rig.target.switches = evolve(rig.target.switches, ignored_states=linked.ignored_states + 1)
+    result = roll_back(rig)
+    assert (result.failed, rig.on()) == (0, [])
+    assert result.counts["automations"]["disabled"] == 1
+
+
 def test_rollback_closes_what_is_open(tmp_path: Path) -> None:
     """A run dies within a window and is rolled back: the first write switches off, and nothing of it stays on."""
     rig = little_rig(tmp_path)
@@ -229,13 +260,7 @@ def test_rollback_closes_what_is_open(tmp_path: Path) -> None:
         rig = little_rig(tmp_path / str(doomed))
         plan = rig.plan()
     writes = resume_first(rig)
-
-    async def work() -> RollbackResult:
-        async with rig.open(rig.target, Access.WRITE) as client:
-            view = RunView.open(rig.folder / "run")
-            return await roll_back_oem(client, view, force=False, dry_run=False, clock=rig.clock, sink=discard)
-
-    result = asyncio.run(work())
+    result = roll_back(rig)
     assert [(one[0], orjson.loads(one[1])) for one in writes][:1] == [("PUT", {"state": "disabled"})]
     assert rig.on() == []
     assert "oem-remains" in {one.code for one in result.problems}

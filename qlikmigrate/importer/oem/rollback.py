@@ -16,14 +16,17 @@ from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.oem.account_writer import ACCOUNT_KEY
 from qlikmigrate.importer.oem.connection_writer import key_of
 from qlikmigrate.importer.oem.restore import close_windows
-from qlikmigrate.importer.oem.watch import OemWatch, open_watch
+from qlikmigrate.importer.oem.watch import OemWatch, open_watch, states_now
 from qlikmigrate.importer.oem.window import switch_off
 from qlikmigrate.importer.plan import Action, Step, Verb
 from qlikmigrate.importer.rollback_book import RollbackResult
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Outcome, Problem, Severity, Sink
-from qlikmigrate.model.oem import DISABLED
+from qlikmigrate.model.oem import AVAILABLE, DISABLED
+
+# Between tries to switch off what was told to be off and is on.
+_PAUSES_S = (1.0, 5.0, 20.0)
 
 
 @frozen(kw_only=True)
@@ -58,8 +61,7 @@ async def roll_back_oem(
     journal = Journal(view.folder.journal_path, run_id=view.folder.path.name, clock=clock)
     try:
         journal.undo()
-        for one in decisions:
-            await _carry_out(client, watch, one, journal, clock, book)
+        await _carry_out(client, watch, decisions, journal, clock, book)
     finally:
         journal.close()
     return book.result(list(_remains(watch)))
@@ -74,7 +76,9 @@ def _decide(watch: OemWatch, action: Action, *, force: bool) -> _Decision:
         return _Decision(action=action, word="none")
     if seen.gone:
         return _Decision(action=action, word="none", code="gone-since", reason="it is not there any more")
-    changed = watch.changed(action) and watch.view.complete(action)
+    # A rollback that was cut short, or that the service did not heed, has decided already and changed it itself.
+    begun = watch.view.state.objects.get(f"rollback:{action.seq}")
+    changed = watch.changed(action) and watch.view.complete(action) and begun is None
     if changed and not force and seen.state != DISABLED:
         why = "somebody changed it since the run"
         return _Decision(action=action, word="keep", code="changed-since", reason=why)
@@ -83,23 +87,55 @@ def _decide(watch: OemWatch, action: Action, *, force: bool) -> _Decision:
 
 
 async def _carry_out(
-    client: OemClient, watch: OemWatch, one: _Decision, journal: Journal, clock: Clock, book: _Book
+    client: OemClient, watch: OemWatch, decisions: Iterable[_Decision], journal: Journal, clock: Clock, book: _Book
 ) -> None:
-    if one.word != "disable":
-        book.take(watch, one, status="done")
-        return
-    ident, key = str(watch.view.target_of(one.action.seq)), f"rollback:{one.action.seq}"
-    journal.intend(key, Step.DISABLE, since=clock.now())
+    """Done is what was answered and does not show as on afterwards; what does is told once more to go off."""
+    left: list[_Decision] = []
+    for one in decisions:
+        if one.word == "disable":
+            left.append(one)
+        else:
+            book.take(watch, one, status="done")
+    for pause_s in (0.0, *_PAUSES_S):
+        await clock.sleep(pause_s)
+        told = [one for one in left if await _switch_off(client, watch, one, journal, clock, book)]
+        idents = {one.action.seq: _ident(watch, one) for one in told}
+        states = await states_now(client, watch.account, idents.values(), watch.connections, sink=book.sink)
+        left = [one for one in told if states.get(idents[one.action.seq]) == AVAILABLE]
+        for one in told:
+            if one not in left:
+                journal.done(_key(one), Step.DISABLE, idents[one.action.seq])
+                book.take(watch, one, status="done")
+        if not left:
+            return
+    for one in left:
+        journal.fail(_key(one), "readback-differs")
+        why = "it is still on, whatever it was told: switch it off in the hub"
+        book.take(watch, evolve(one, code="readback-differs", reason=why), status="failed")
+
+
+def _ident(watch: OemWatch, one: _Decision) -> str:
+    return str(watch.view.target_of(one.action.seq))
+
+
+def _key(one: _Decision) -> str:
+    return f"rollback:{one.action.seq}"
+
+
+async def _switch_off(
+    client: OemClient, watch: OemWatch, one: _Decision, journal: Journal, clock: Clock, book: _Book
+) -> bool:
+    """Whether the service said that it did it; where it refused, that is told."""
+    journal.intend(_key(one), Step.DISABLE, since=clock.now())
     try:
-        await switch_off(client, watch.account, ident, clock)
+        await switch_off(client, watch.account, _ident(watch, one), clock)
     except (UnauthorizedError, UnreachableError):
         raise
     except ApiError as error:
-        journal.fail(key, error.code)
+        journal.fail(_key(one), error.code)
         book.take(watch, evolve(one, code=error.code, reason=error.message), status="failed")
-        return
-    journal.done(key, Step.DISABLE, ident)
-    book.take(watch, one, status="done")
+        return False
+    return True
 
 
 def _remains(watch: OemWatch) -> Iterable[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
@@ -117,6 +117,31 @@ def _seen(value: Mapping[str, Any]) -> Seen:
     one = automation_of(value)
     updated_at = value.get("updated_at")
     return Seen(automation=one, state=one.state, updated_at=updated_at if isinstance(updated_at, str) else "")
+
+
+async def states_now(
+    client: OemClient, account: str, idents: Iterable[str], connections: Collection[str], *, sink: Sink
+) -> dict[str, str]:
+    """What shows of the states of automations by now, be it in the answers of `connections`; nothing of those gone.
+
+    Raises:
+        ApiError: they cannot be read.
+    """
+    states: dict[str, str] = {}
+    hidden = False
+
+    async def read(ident: str) -> None:
+        nonlocal hidden
+        try:
+            one = automation_of((await client.call("blend.get", account=account, blend=ident)).json() or {})
+        except MissingError:
+            return
+        states[ident] = one.state
+        hidden = hidden or not one.state
+
+    await fan_out(idents, read, width=client.endpoint.limits.concurrency)
+    shown = await read_states(client, account, connections, sink=sink) if hidden else {}
+    return {ident: state or shown.get(ident, "") for ident, state in states.items()}
 
 
 async def ran(client: OemClient, account: str, ident: str) -> bool:
