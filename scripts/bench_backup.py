@@ -103,6 +103,14 @@ def tenant(automations: int, size_bytes: int, *options: str) -> Iterator[Tenant]
             process.stdin.close()
 
 
+def run_measured(words: Sequence[str]) -> tuple[int, int, list[dict[str, Any]]]:
+    """Run a command as a user would: how it ended, its peak memory in bytes, and what it printed."""
+    command = [sys.executable, "-m", "qlikmigrate", *words, "--json", "--no-progress"]
+    measured = subprocess.run([sys.executable, "-c", _PEAK, *command], stdout=subprocess.PIPE, check=True)
+    code, peak, text = json.loads(measured.stdout)
+    return code, peak, [json.loads(line) for line in text.splitlines()]
+
+
 def back_up(served: Tenant, folder: Path, into: Sequence[str] = ()) -> tuple[dict[str, Any], int]:
     """Run the command as a user would; its summary line, and its peak memory in bytes.
 
@@ -112,11 +120,8 @@ def back_up(served: Tenant, folder: Path, into: Sequence[str] = ()) -> tuple[dic
     config.write_text(served.tenants_file())
     config.chmod(0o600)
     into = into or ("-o", str(folder / "bench.qma"), "--force")
-    command = [sys.executable, "-m", "qlikmigrate", "backup", "bench", *into]
-    command += ["--config", str(config), "--json", "--no-progress"]
-    measured = subprocess.run([sys.executable, "-c", _PEAK, *command], stdout=subprocess.PIPE, check=True)
-    code, peak, text = json.loads(measured.stdout)
-    summary: dict[str, Any] = json.loads(text.splitlines()[-1])
+    code, peak, lines = run_measured(["backup", "bench", *into, "--config", str(config)])
+    summary = lines[-1]
     if code != 0 or not summary["complete"]:
         raise SystemExit(f"the backup ended with {code}: {summary['error']}")
     return summary, peak

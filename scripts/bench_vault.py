@@ -26,6 +26,8 @@ from qlikmigrate.model.document import Part, received
 from qlikmigrate.model.kind import Kind
 
 _LAST_DAYS = 20
+# The best of so many readings of one document counts: what else the machine does only ever adds.
+_TRIES = 3
 _CORPUS = Path("../shared/corpus")
 
 
@@ -103,15 +105,22 @@ def measure(days: Sequence[Day], peers: Sequence[Peer], place: Path, reads: int)
 def _read(peer: Peer, wanted: Iterable[Wanted]) -> list[float]:
     taken = []
     for one in wanted:
-        content, taken_s = peer.read(one.number, one.name)
-        taken.append(taken_s)
-        if content != one.content:
-            raise SystemExit(f"{peer.name} gave another document back: {one.name} of backup {one.number}")
+        times = []
+        for _ in range(_TRIES):
+            content, taken_s = peer.read(one.number, one.name)
+            times.append(taken_s)
+            if content != one.content:
+                raise SystemExit(f"{peer.name} gave another document back: {one.name} of backup {one.number}")
+        taken.append(min(times))
     return taken
 
 
 def _ms(times: Sequence[float]) -> float:
     return statistics.median(times) * 1000
+
+
+def _load() -> str:
+    return f"load {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else "load unknown"
 
 
 def show(results: Mapping[str, Result]) -> None:
@@ -145,6 +154,7 @@ def run(title: str, days: Sequence[Day], reads: int, every: int, place: Path) ->
         f"{title}: {len(days)} backups, {len(last.automations())} automations and {last.size_bytes / 1e6:.1f} MB "
         f"in the last, {changes:,} documents and rows changed in all"
     )
+    begun = os.times()
     with tempfile.TemporaryDirectory(dir=place) as name:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = str(folder / "state")
@@ -163,6 +173,10 @@ def run(title: str, days: Sequence[Day], reads: int, every: int, place: Path) ->
                 f"{_ms(one.snapshot_s):.1f} ms to open the snapshot"
             )
         print(f"  git cat-file     {batch_s * 1000:.2f} ms a document, one process for {len(wanted)} of them")
+    ended = os.times()
+    own_s = sum(ended[:4]) - sum(begun[:4])
+    took_s = ended.elapsed - begun.elapsed
+    print(f"  the whole        {took_s:.0f} s, in which it had a processor for {own_s:.0f}; {_load()}")
     print()
 
 
@@ -184,7 +198,7 @@ def main() -> int:
                 print(f"no {_CORPUS} beside the checkout: no real edits")
         for word, title, full, runs in (
             ("year", "made-up year", 365, False),
-            ("runs", "made-up quarter in which everything runs daily", 91, True),
+            ("runs", "made-up month in which everything runs daily", 31, True),
         ):
             if given.only in (None, word):
                 history = made_up_history(
