@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qlikmigrate.cli.option import command, passphrase, recipients, selectors
+from qlikmigrate.cli.option import command, passphrase, recipients, selectors, supplying
 from qlikmigrate.cli.session import Session
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--full", is_flag=True, help="Read every document, also those that the vault's last snapshot vouches for."
 )
-@click.option(
-    "--workspaces", metavar="DIR", help="Of OEM: workspaces saved by hand: GUID.json, NAME.json, TEMPLATE_GUID.json."
-)
-@click.option("--schedules", metavar="FILE", help="Of OEM: schedules and states, as CSV or JSON.")
+@supplying
 @click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Of OEM: also the newest N runs of each.")
 @click.option("--without-input-values", is_flag=True, help="Of OEM: leave out what is stored in inputs.")
 @recipients
@@ -82,7 +79,7 @@ def backup_command(
     session.passphrase = parse_passphrase(passphrase, where="--passphrase") if passphrase is not None else None
     found = find_any_tenant(session, tenant)
     chosen = selectors_of(include, exclude)
-    oem = _oem_options(found, workspaces, schedules, runs, without_input_values=without_input_values)
+    oem = oem_options(found, workspaces, schedules, runs, without_input_values=without_input_values)
     _check_selection(found, chosen, with_calls=with_calls)
     if vault is not None:
         opened = open_or_make(session, vault, recipients, init=init)
@@ -95,13 +92,13 @@ def backup_command(
     take_backup(session, found, path, force=force, chosen=chosen, with_calls=with_calls, sealer=sealer, oem=oem)
 
 
-def _oem_options(
+def oem_options(
     tenant: Tenant | OemTenant,
     workspaces: str | None,
     schedules: str | None,
-    runs: int | None,
+    runs: int | None = None,
     *,
-    without_input_values: bool,
+    without_input_values: bool = False,
 ) -> OemExportOptions | None:
     """What is asked for of OEM accounts alone. All files are read and checked before anything is sent.
 
@@ -133,6 +130,15 @@ def _oem_options(
         schedules=read_schedules(Path(schedules)) if schedules else (),
     )
     return OemExportOptions(supply=supply, runs=runs or 0, input_values=not without_input_values)
+
+
+def check_unsupplied(archive: str, workspaces: str | None, schedules: str | None) -> None:
+    """Raises: UsageError when something is handed in beside an archive, which holds what was handed in with it."""
+    from qlikmigrate.kernel.error import UsageError
+
+    for flag, value in (("--workspaces", workspaces), ("--schedules", schedules)):
+        if value:
+            raise UsageError(f"{flag} is for a backup: {archive} holds what was handed in with it")
 
 
 def _check_selection(tenant: Tenant | OemTenant, chosen: Selectors, *, with_calls: bool) -> None:

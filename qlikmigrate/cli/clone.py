@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from qlikmigrate.cli.backup import take_backup
-from qlikmigrate.cli.option import command, opening, percent, planning, running, selectors
+from qlikmigrate.cli.backup import check_unsupplied, oem_options, take_backup
+from qlikmigrate.cli.option import command, opening, percent, planning, running, selectors, supplying
 from qlikmigrate.cli.session import Session
 
 # Each restore sends several calls at a time, and plans are made on one core.
@@ -39,6 +39,7 @@ _MOST_AT_A_TIME = 32
     help=f"With --table: so many targets at a time; {_AT_A_TIME} unless said.",
 )
 @click.option("--allow-incomplete", is_flag=True, help="Use an incomplete snapshot.")
+@supplying
 @planning(on_conflict="update")
 @selectors
 @running
@@ -111,7 +112,11 @@ def _clone_one(
     from qlikmigrate.cli.tenant import find_any_tenant, find_target, require_write, selectors_of
     from qlikmigrate.kernel.file import private_folder
 
+    supply = flags.pop("workspaces"), flags.pop("schedules")
     here = None if names_source_archive(source) else find_any_tenant(session, source)
+    oem = None if here is None else oem_options(here, *supply)
+    if here is None:
+        check_unsupplied(source, *supply)
     there = find_target(session, target)
     if not dry_run:
         require_write(there, "cloning into it")
@@ -141,7 +146,7 @@ def _clone_one(
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="qlikmigrate-") as place:
             archive = Path(place) / "source.qma"
-            take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"])
+            take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"], oem=oem)
             bring(archive, taken)
         session.report["archive"] = None
         return
@@ -149,7 +154,7 @@ def _clone_one(
     private_folder(folder.path.parent)
     archive = folder.path.parent / f"{folder.path.name}-source.qma"
     try:
-        take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"])
+        take_backup(session, here, archive, force=False, chosen=chosen, with_calls=flags["with_calls"], oem=oem)
         bring(archive, taken)
     except BaseException:
         if not folder.started and session.report.get("archive"):

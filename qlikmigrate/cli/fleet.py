@@ -190,9 +190,11 @@ def _snapshot(
     import tempfile
 
     from qlikmigrate.cli.archive import lasting_name, names_source_archive, open_snapshot
-    from qlikmigrate.cli.backup import take_backup
+    from qlikmigrate.cli.backup import check_unsupplied, oem_options, take_backup
     from qlikmigrate.cli.tenant import find_any_tenant, selectors_of
     from qlikmigrate.cli.voyage import Source
+
+    supply = flags["workspaces"], flags["schedules"]
 
     with ExitStack() as stack:
         if folder.started:
@@ -203,6 +205,7 @@ def _snapshot(
             yield Source(word=source, path=cloning.archive, snapshot=snapshot, selected=selected)
             return
         if names_source_archive(source):
+            check_unsupplied(source, *supply)
             snapshot = stack.enter_context(open_snapshot(session, source, allow_incomplete=allow_incomplete))
             yield Source(word=source, path=lasting_name(source, snapshot), snapshot=snapshot)
             return
@@ -211,8 +214,9 @@ def _snapshot(
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qlikmigrate-"))) / path.name
         chosen = selectors_of(flags["include"], flags["exclude"])
         tenant = find_any_tenant(session, source)
+        oem = oem_options(tenant, *supply)
         try:
-            take_backup(session, tenant, path, force=True, chosen=chosen, with_calls=flags["with_calls"])
+            take_backup(session, tenant, path, force=True, chosen=chosen, with_calls=flags["with_calls"], oem=oem)
         except PartialError:
             # An incomplete source is not cloned, and what was read of it is of no use here.
             path.unlink(missing_ok=True)

@@ -119,6 +119,22 @@ def selectors(function: Command) -> Command:
     return function
 
 
+def supplying(function: Command) -> Command:
+    """`--workspaces`, `--schedules`: what people hand in beside an OEM account, because no call gives it."""
+    for option in reversed(
+        (
+            click.option(
+                "--workspaces",
+                metavar="DIR",
+                help="Of OEM: workspaces saved by hand: GUID.json, NAME.json, TEMPLATE_GUID.json.",
+            ),
+            click.option("--schedules", metavar="FILE", help="Of OEM: schedules and states, as CSV or JSON."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
 def planning(*, on_conflict: str) -> Callable[[Command], Command]:
     """What `plan`, `restore` and `clone` share."""
 

@@ -147,3 +147,25 @@ def test_what_could_not_be_switched_off_stands_on_top(stage: OemStage) -> None:
     assert stage.cli("status", stage.folder / "run").code == 4
     assert restore(stage, *chosen, "--resume").code == 0
     assert [one.end is None for one in stage.service.windows] == [False]
+
+
+def test_what_is_handed_in_beside_a_clone(stage: OemStage) -> None:
+    """Schedules reach one account and many; beside an archive, which holds its own, they are refused."""
+    table, schedules = stage.folder / "table.csv", stage.folder / "schedules.csv"
+    table.write_text("target\npartner/two\npartner/three\n")
+    schedules.write_text(
+        "automation,schedule_start_at,schedule_stop_at,schedule_interval,schedule_timezone,state\n"
+        "Status board,2026-01-05 02:00:00,,30,Europe/Berlin,disabled\n"
+    )
+    words = ("--create-account", "--connections", "skip", "--allow", ALLOW, "--include", "name=Status board",
+             "--schedules", schedules)  # fmt: skip
+    one = stage.cli("clone", "partner/model", "partner/one", *words, "--run", stage.folder / "one")
+    many = stage.cli("clone", "partner/model", "--table", table, *words, "--run", stage.folder / "many")
+    assert (one.code, many.code) == (0, 0), (one.lines, many.lines)
+    assert "schedule-unknown" not in one.codes() | many.codes()
+    for name in ("one", "two", "three"):
+        (blend,) = stage.service.account(name).blends.values()
+        assert (blend.name, blend.schedule.interval if blend.schedule else None) == ("Status board", 30)
+    stage.backup()
+    beside = stage.cli("clone", stage.folder / "a.qma", "partner/one", *words)
+    assert (beside.code, "--schedules is for a backup" in str(beside.summary["error"])) == (2, True)
