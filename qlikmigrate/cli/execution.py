@@ -226,7 +226,7 @@ def _report(session: Session, plan: Plan, folder: RunFolder, result: Result) -> 
 
     write_reports(folder, plan, result)
     for problem in result.problems:
-        if problem not in session.output.told and problem not in plan.problems:
+        if problem not in session.output.told and problem not in plan.told:
             session.output(problem)
     session.report["counts"] = result.counts
     counts = result.counts["automations"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from qlikmigrate.kernel.event import Outcome, Problem, Severity
 
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 def tell_plan_problems(session: Session, plan: Plan, *, known: bool = False) -> None:
     """A plan's problems; an error that `--allow` waives is told as the warning that it has become."""
-    told = [
-        evolve(one, severity=Severity.WARNING, message=f"{one.message} (allowed)")
-        if one.severity is Severity.ERROR and one not in plan.errors
-        else one
-        for one in plan.problems
-    ]
-    tell_problems(session, told, known=known)
+    tell_problems(session, plan.told, known=known)
 
 
 def tell_problems(session: Session, problems: Iterable[Problem], *, known: bool = False) -> None:

@@ -114,7 +114,7 @@ class _Run:
         )
         self._failed: dict[int, ObjectError] = {}
         self._drifted: set[int] = set()
-        self._problems: list[Problem] = list(given.plan.problems)
+        self._problems: list[Problem] = list(given.plan.told)
         self._ground = Ground(
             given.plan, given.client, given.target, journal, given.secrets, clock, self._writer.server_now, sink
         )

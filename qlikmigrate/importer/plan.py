@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cattrs
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cattrs.preconf.orjson import make_converter
 
 from qlikmigrate.importer.oem.action import AccountAction, OemAction
@@ -335,6 +335,17 @@ class Plan:
         """The problems that refuse it. Which tenant it is cannot be waived, only said with `--same-tenant`."""
         waived = set(self.options.allow) - {SAME_TENANT}
         return tuple(one for one in self.problems if one.severity is Severity.ERROR and one.code not in waived)
+
+    @property
+    def told(self) -> tuple[Problem, ...]:
+        """The problems as people are told them: an error that `--allow` waives is the warning that it has become."""
+        errors = set(self.errors)
+        return tuple(
+            evolve(one, severity=Severity.WARNING, message=f"{one.message} (allowed)")
+            if one.severity is Severity.ERROR and one not in errors
+            else one
+            for one in self.problems
+        )
 
     @property
     def refused(self) -> bool:

@@ -14,7 +14,7 @@ from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.ledger import Entry, LedgerWriter
 from qlikmigrate.importer.oem.face import settable, wanted_face
 from qlikmigrate.importer.oem.readback import OemReading, Unverifiable, read_back
-from qlikmigrate.importer.oem.run_book import RunBook
+from qlikmigrate.importer.oem.tally import Tally
 from qlikmigrate.importer.oem.target import list_automations, read_links
 from qlikmigrate.importer.oem.window import WindowOpenError, persist, switch_off, whole
 from qlikmigrate.importer.plan import Action, Step, Verb
@@ -37,7 +37,7 @@ class Aftermath:
     """
 
     _client: OemClient
-    _book: RunBook
+    _book: Tally
     _journal: Journal
     _ledger: LedgerWriter
     _holding: OemHolding = field(repr=False)

@@ -19,7 +19,7 @@ from qlikmigrate.importer.oem.aftermath import Aftermath
 from qlikmigrate.importer.oem.connection_writer import OemConnectionWriter
 from qlikmigrate.importer.oem.installer import Installer
 from qlikmigrate.importer.oem.readback import OemReading, Unverifiable
-from qlikmigrate.importer.oem.run_book import RunBook
+from qlikmigrate.importer.oem.tally import Tally
 from qlikmigrate.importer.oem.window import WindowOpenError
 from qlikmigrate.importer.oem.writer import OemWriter
 from qlikmigrate.importer.plan import Action, Plan, Step, Verb
@@ -67,7 +67,7 @@ class _OemRun:
         self._clock = clock
         self._sink = sink
         self._values = {ident: one.stored_inputs() for ident, one in given.holding.automations.items()}
-        self._book = RunBook(
+        self._book = Tally(
             plan=given.plan,
             journal=journal,
             sink=sink,

@@ -338,7 +338,7 @@ def _reads(plan: Plan, target: OemTarget) -> int:
     written = [one for one in plan.actions if one.verb in (Verb.CREATE, Verb.UPDATE)]
     for one in written:
         made = one.verb is Verb.CREATE and not (one.oem and one.oem.parts)
-        reads += 1 + (Step.INPUTS in one.steps) + (Step.RENAME in one.steps) + made
+        reads += 1 + (Step.INPUTS in one.steps or Step.RENAME in one.steps) + made
     # Their states, which as a rule only the connections show.
     return reads + (len(there) if written else 0)
 

@@ -43,6 +43,8 @@ class OemWriter:
         self._clock = clock
         self._sink = sink
         self._unreachable_in_a_row = 0
+        # Read for one step, and good for the next one, which follows at once.
+        self._read: dict[str, OemAutomation] = {}
         self.problems: list[Problem] = []
 
     async def take(self, action: Action, step: Step) -> None:
@@ -81,7 +83,7 @@ class OemWriter:
     async def _set_inputs(self, action: Action, ident: str) -> None:
         """Only what the target has and what differs; what it does not have is said."""
         assert action.oem is not None
-        now = await read_automation(self._client, self._account, ident)
+        now = self._read[ident] = await read_automation(self._client, self._account, ident)
         stored = self._values.get(action.source_id, {})
         wanted = {name: stored[name] for name in action.oem.inputs if name in stored}
         if now.inputs:
@@ -104,7 +106,7 @@ class OemWriter:
         key = str(action.seq)
         body = put_body(action, step)
         if step is Step.RENAME:
-            now = await read_automation(self._client, self._account, ident)
+            now = self._read.pop(ident, None) or await read_automation(self._client, self._account, ident)
             if now.name == action.name:
                 self._journal.done(key, step, ident)
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from qlikmigrate.importer.journal import Journal
 from qlikmigrate.importer.oem.account_writer import ACCOUNT_KEY
@@ -19,7 +19,7 @@ from qlikmigrate.model.oem import OemHolding
 
 
 @define
-class RunBook:
+class Tally:
     """Takes down what happens. `account`: guid of the target's; `base`: the API's address.
 
     `failed`: by action number; `drifted`: those that differ when read back; `unfinished`: whose setup a person has to
@@ -45,7 +45,7 @@ class RunBook:
     def __attrs_post_init__(self) -> None:
         self.actions = {action.seq: action for action in self.plan.actions}
         self.by_source = {action.source_id: action for action in self.plan.actions}
-        self.problems = [_waived(one, self.plan) for one in self.plan.problems]
+        self.problems = list(self.plan.told)
         self.ended_before = self.journal.state.finished
 
     def target_id(self, action: Action) -> str:
@@ -176,10 +176,3 @@ class RunBook:
         ids += [("automation", self.actions[seq].source_id, one.target_id)
                 for seq, one in outcomes.items() if one.target_id]  # fmt: skip
         return tuple(ids)
-
-
-def _waived(problem: Problem, plan: Plan) -> Problem:
-    """An error that `--allow` waives is told as the warning that it has become."""
-    if problem.severity is not Severity.ERROR or problem in plan.errors:
-        return problem
-    return evolve(problem, severity=Severity.WARNING, message=f"{problem.message} (allowed)")
