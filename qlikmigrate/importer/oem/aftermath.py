@@ -162,7 +162,7 @@ class Aftermath:
                 )
 
     async def _put_off_all(self, readings: Mapping[int, OemReading]) -> None:
-        """All that shows as on and should not be, several at a time; one that stays on hinders no other."""
+        """All that shows as on and should not be, several at a time: one that stays on holds up no other."""
         left_on: list[WindowOpenError] = []
 
         async def put_off(action: Action) -> None:
