@@ -31,14 +31,17 @@ class OemStage:
     partner: Partner
     capture: Any
     heard: str = ""
-    # Called with method and path before a request is answered, and with path and value of what is answered to a GET.
+    # Called with method and path before a request is answered (of a list, its first page), and with path and value of
+    # what is answered to a GET.
     before: Callable[[str, str], None] = lambda method, path: None
     bend: Callable[[str, Any], Any] | None = None
 
     def handle(self, request: Request) -> Reply:
         """Answer as the service does, but for what the test bends."""
-        path = urlsplit(request.url).path
-        self.before(request.method, path)
+        parts = urlsplit(request.url)
+        path = parts.path
+        if "page=" not in parts.query:
+            self.before(request.method, path)
         reply = self.service.handle(request)
         if self.bend is None or request.method != "GET" or reply.lost or reply.response.status != 200:
             return reply

@@ -106,16 +106,16 @@ async def test_links_that_lead_nowhere(reached: Any, link: str) -> None:
         await collect(client.rows("account.list"))
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 101, 250])
+@pytest.mark.parametrize("count", [0, 1, 99, 101, 251])
 async def test_a_list_without_pages_is_all(reached: Any, script: Script, count: int) -> None:
-    """Rows alone are the whole list, unless they are just as many as a page holds."""
+    """Rows alone are the whole list, unless they are as many as a page may hold."""
     script.on("GET /v1/templates", says(200, rows_from(0, count)))
     assert len(await collect(reached().rows("template.list"))) == count
     assert asked(script) == [""]
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize("more", [0, 1, 99, 100, 130])
+@pytest.mark.parametrize("more", [0, 1, 99, 100, 131])
 async def test_a_list_as_long_as_a_page(reached: Any, script: Script, wrapped: bool, more: int) -> None:
     """After exactly 100 rows the next page is asked for, and the next, until one is not full."""
     pages = [rows_from(0, 100), rows_from(100, min(more, 100)), rows_from(200, max(more - 100, 0))]
@@ -142,6 +142,26 @@ async def test_a_service_that_knows_no_pages(reached: Any, script: Script) -> No
     script.on("GET /v1/templates", says(200, rows_from(0, 100)))
     assert len(await collect(reached().rows("template.list"))) == 100
     assert asked(script) == ["", "2"]
+
+
+@pytest.mark.parametrize(("size", "total"), [(25, 30), (15, 30), (50, 64), (5, 11)])
+async def test_a_list_that_is_cut_without_a_word(reached: Any, script: Script, size: int, total: int) -> None:
+    """A service may cut its lists at another length than the documented one, and show nothing but rows."""
+    for number in range(total // size + 2, 1, -1):
+        script.on(
+            f"GET /v1/templates?page={number}",
+            page(rows_from((number - 1) * size, max(min(size, total - (number - 1) * size), 0))),
+        )
+    script.on("GET /v1/templates", page(rows_from(0, size)))
+    assert guids(await collect(reached().rows("template.list"))) == [f"g{number}" for number in range(total)]
+
+
+@pytest.mark.parametrize("beyond", [says(400, {}), says(404, {}), page([]), page(rows_from(0, 5))])
+async def test_a_round_number_of_rows_may_be_all(reached: Any, script: Script, beyond: Reply) -> None:
+    """A page beyond the end is refused, empty, or the last one again: each says that there is no more."""
+    script.on("GET /v1/templates?page=2", beyond)
+    script.on("GET /v1/templates", page(rows_from(0, 5)))
+    assert len(await collect(reached().rows("template.list"))) == 5
 
 
 async def test_a_page_that_is_asked_for_on_suspicion_may_not_fail(reached: Any, script: Script) -> None:
@@ -235,4 +255,5 @@ async def test_every_row_comes_once(total: int, per_page: int, style: str) -> No
     rows = [row async for row in all_rows(fetch, operation="account.list", tenant="t", sizes=PageSizes({per_page}))]
     assert guids(rows) == [f"g{number}" for number in range(total)]
     assert shelf.asked == list(range(1, len(shelf.asked) + 1))
-    assert len(shelf.asked) <= total // per_page + 1
+    # A last page of a round number of rows, of which nobody says that it is the last, costs one more.
+    assert len(shelf.asked) <= total // per_page + 2

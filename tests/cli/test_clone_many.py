@@ -351,14 +351,14 @@ def started(scene: Harbour, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def interrupted(scene: Harbour, after_calls: int) -> int:
-    """The same with Ctrl-C, as soon as so many calls have come in; how it ended."""
+def interrupted(scene: Harbour, after_calls: int, number: int = signal.SIGINT) -> int:
+    """The same with Ctrl-C or another signal, as soon as so many calls have come in; how it ended."""
     before = sum(scene.asked().values())
     process = started(scene)
     while process.poll() is None and sum(scene.asked().values()) < before + after_calls:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     return process.wait()
 
 
@@ -376,7 +376,7 @@ def test_kills_and_signals(make_harbour: Make) -> None:
     """kill -9, Ctrl-C and a spent time budget, one after the other: it goes on to the undisturbed end."""
     scene = make_harbour(4)
     scene.fill(3)
-    killed(scene, 1.1)
+    assert interrupted(scene, 30, signal.SIGKILL) == -signal.SIGKILL
     assert interrupted(scene, 20) == 130
     assert killed(scene, 60.0, "--time-budget", "1s") in (21, 0)
     kill_often(scene, 1, 20261126, 1.5)

@@ -230,7 +230,7 @@ class OemClient:
         if wanted.shape is not Shape.LIST or "page" in (query or {}):
             raise ValueError(f"`{operation}` is no list, or one page of it")
 
-        sizes = self._shared.sizes if wanted.page_size else paging.PageSizes(set())
+        sizes = self._shared.sizes if wanted.page_size else None
 
         async def fetch(page: int) -> Answer:
             asked = dict(query or {})

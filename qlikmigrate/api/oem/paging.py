@@ -12,9 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 from attrs import define, field, frozen
 
 from qlikmigrate.api.answer import Answer, rows_of
-from qlikmigrate.api.error import BrokenAnswerError, ListUnstableError
+from qlikmigrate.api.error import ApiError, BrokenAnswerError, ListUnstableError
 
 _RESTARTS = 3
+# Assumed: a service that does not say how long its pages are has taken a round number for it.
+ROUND = 5
+# A page beyond the last may be refused.
+_NO_SUCH_PAGE = (400, 404)
 
 # The answer of a page; the first is asked for without its number.
 Fetch = Callable[[int], Awaitable[Answer]]
@@ -24,7 +28,7 @@ Fetch = Callable[[int], Awaitable[Answer]]
 class _Sheet:
     """One page. `ids`: of its rows, in order. `following`: the next page's number; None where this is the last.
 
-    `guess`: nobody said that there is a next page, it is only as full as a page can be.
+    `guess`: nobody said that there is a next page, this one may only be as full as a page can be.
     """
 
     rows: list[bytes]
@@ -65,7 +69,10 @@ class _Pass:
 
 @define
 class PageSizes:
-    """How many rows a full page holds: what is documented, and what the service has said of any of its lists."""
+    """How many rows a page may hold whose list says nothing of pages: a round number, or what the service has said.
+
+    `known`: what is documented, and what any of its lists has said.
+    """
 
     known: set[int]
 
@@ -75,20 +82,33 @@ class PageSizes:
         if size:
             self.known.add(size)
 
+    def may_be_full(self, rows: int) -> bool:
+        """Whether there may be another page. Asking in vain costs a call; not asking could cost an automation."""
+        # Source: "List integrations" shows rows and no pages, and no page says how long a page is by itself.
+        return rows > 0 and (rows in self.known or rows % ROUND == 0)
 
-async def all_rows(fetch: Fetch, *, operation: str, tenant: str, sizes: PageSizes) -> AsyncIterator[bytes]:
+
+async def all_rows(fetch: Fetch, *, operation: str, tenant: str, sizes: PageSizes | None) -> AsyncIterator[bytes]:
     """The rows of every page, each as received. After a restart they come again, the later one replaces the earlier.
 
-    `sizes`: after a list that says nothing of pages and is as long as a full one, the next page is asked for.
+    `sizes`: after a list that says nothing of pages and may be a full one, the next page is asked for;
+    None where there are no pages to ask for.
 
     Raises:
         ListUnstableError: it lost rows, or repeated pages, each time it was read.
     """
     for _ in range(1 + _RESTARTS):
         seen = _Pass()
-        page, guessed = 1, False
+        page, guessed, suspected = 1, False, False
         while True:
-            sheet = _sheet(await fetch(page), page, sizes, operation, tenant)
+            try:
+                answer = await fetch(page)
+            except ApiError as error:
+                # Of a page that would be full by what is known, nobody could tell whether it was the last.
+                if suspected and error.status in _NO_SUCH_PAGE:
+                    return
+                raise
+            sheet = _sheet(answer, page, sizes, operation, tenant)
             if guessed and seen.has(sheet):
                 # The service knows no pages here, or there is none: what came before is all.
                 following = None
@@ -103,6 +123,7 @@ async def all_rows(fetch: Fetch, *, operation: str, tenant: str, sizes: PageSize
             if following is None:
                 break
             page, guessed = following, sheet.guess
+            suspected = guessed and sizes is not None and len(sheet.rows) not in sizes.known
     raise ListUnstableError(
         f"`{operation}` on `{tenant}` never came to its end: pages repeat or rows are missing, {1 + _RESTARTS} times",
         operation=operation,
@@ -110,16 +131,17 @@ async def all_rows(fetch: Fetch, *, operation: str, tenant: str, sizes: PageSize
     )
 
 
-def _sheet(answer: Answer, page: int, sizes: PageSizes, operation: str, tenant: str) -> _Sheet:
+def _sheet(answer: Answer, page: int, sizes: PageSizes | None, operation: str, tenant: str) -> _Sheet:
     value = answer.json()
-    sizes.learn(value)
+    if sizes is not None:
+        sizes.learn(value)
     values = value if isinstance(value, list) else value["data"]
     try:
         rows = rows_of(answer.raw)
     except ValueError as error:
         raise _broken(operation, tenant, f"a page that cannot be taken apart: {error}") from None
     ids = [_id(one, row) for one, row in zip(values, rows, strict=True)]
-    full = page + 1 if len(rows) in sizes.known else None
+    full = page + 1 if sizes is not None and sizes.may_be_full(len(rows)) else None
     if isinstance(value, list):
         return _Sheet(rows=rows, ids=ids, following=full, guess=True, total=None)
     meta, links = _part(value, "meta"), _part(value, "links")

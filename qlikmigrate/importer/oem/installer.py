@@ -90,7 +90,8 @@ class Installer:
         for _ in range(_MAX_INSTALLS):
             if self._listed is None:
                 self._listed = set((await list_automations(self._client, self._account))[0])
-            pages = 1 + len(self._listed) // _PAGE_ROWS
+            # One more, as a list that says nothing of pages may need one to show its end.
+            pages = 2 + len(self._listed) // _PAGE_ROWS
             turns = 2 + 2 * pages + len(action.oem.parts if action.oem else ()) + 1
             async with self._client.reserved(turns) as fast:
                 if await whole(self._attempt(fast, action, body)):

@@ -12,6 +12,7 @@ from qlikmigrate.api.error import ApiError, MissingError, UnauthorizedError
 from qlikmigrate.api.oem.client import OemClient
 from qlikmigrate.api.oem.limiter import least_s
 from qlikmigrate.api.oem.operation import PAGE_ROWS
+from qlikmigrate.api.oem.paging import ROUND
 from qlikmigrate.importer.counterpart import PlanRequest
 from qlikmigrate.importer.ledger import Ledger, default_ledger, read_ledger
 from qlikmigrate.importer.oem.action import AccountAction
@@ -329,7 +330,7 @@ def _reads(plan: Plan, target: OemTarget) -> int:
     if target.account is None:
         reads += 1
     else:
-        reads += _pages(rows) + _pages(len(target.connections))
+        reads += _pages(rows) + _pages(len(target.connections), told=True)
     if installs:
         reads += _pages(rows) + sum(_pages(rows + one) for one in range(1, installs + 1)) + _pages(rows + installs)
     there = [one for one in plan.connections if one.verb is Verb.CREATE or one.target_id]
@@ -343,5 +344,7 @@ def _reads(plan: Plan, target: OemTarget) -> int:
     return reads + (len(there) if written else 0)
 
 
-def _pages(rows: int) -> int:
-    return rows // PAGE_ROWS + 1
+def _pages(rows: int, *, told: bool = False) -> int:
+    """Calls for a list. `told`: it says how long it is; else a round number of rows may be a full page."""
+    left = rows % PAGE_ROWS
+    return rows // PAGE_ROWS + 1 + (not told and left > 0 and left % ROUND == 0)
