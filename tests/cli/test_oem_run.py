@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from oem_stage import OemStage, oem_staged
 
 from qlikmigrate.sandbox import Fault, Status
@@ -169,3 +170,17 @@ def test_what_is_handed_in_beside_a_clone(stage: OemStage) -> None:
     stage.backup()
     beside = stage.cli("clone", stage.folder / "a.qma", "partner/one", *words)
     assert (beside.code, "--schedules is for a backup" in str(beside.summary["error"])) == (2, True)
+
+
+def test_what_is_not_on_was_not_started(stage: OemStage) -> None:
+    """A service that says yes and does nothing: where a connection shows the state, `activate` fails, and tries again."""
+    words = ["--include", "name=Stock feed South"]
+    stage.backup(*words)
+    assert restore(stage).code == 0
+    activate = ["activate", stage.folder / "run", "--yes", "--allow", "source-on", "--include-unready"]
+    (blend,) = stage.service.account("new").blends.values()
+    stage.service.switches = evolve(stage.service.switches, ignored_states=blend.ignored_states + 1)
+    ignored = stage.cli(*activate)
+    assert (ignored.code, "readback-differs" in ignored.codes(), blend.state) == (3, True, "disabled")
+    heard = stage.cli(*activate)
+    assert (heard.code, heard.summary["counts"]["automations"]["enabled"], blend.state) == (0, 1, "available")

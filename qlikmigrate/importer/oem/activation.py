@@ -17,11 +17,14 @@ from qlikmigrate.importer.oem.target import find_account, read_states
 from qlikmigrate.importer.oem.watch import OemWatch, open_watch
 from qlikmigrate.importer.oem.writer import put_body
 from qlikmigrate.importer.plan import Action, Step, Verb
+from qlikmigrate.importer.result import ObjectError
 from qlikmigrate.importer.run_view import RunView
 from qlikmigrate.kernel.clock import Clock
 from qlikmigrate.kernel.event import Outcome, Problem, Progress, Severity, Sink
-from qlikmigrate.model.oem import AVAILABLE, automation_of, connection_of
+from qlikmigrate.model.oem import AVAILABLE, DISABLED, automation_of, connection_of
 from qlikmigrate.model.snapshot import parse
+
+_OFF = ("readback-differs", "it is off when read back")
 
 
 @frozen(kw_only=True)
@@ -179,27 +182,38 @@ async def activate_oem(
     """
     view = given.watch.view
     journal = Journal(view.folder.journal_path, run_id=view.folder.path.name, clock=clock)
-    problems, outcomes, stopped = list(given.problems), [], False
+    problems, outcomes = list(given.problems), []
+    ended: dict[int, tuple[str, str]] = {}
+    unseen: list[int] = []
     starts = {one.seq for one in given.starts}
     ordered = sorted(given.held, key=lambda one: (bool(one.oem and one.oem.parts), one.seq))
     try:
         for number, action in enumerate(ordered, start=1):
-            code = reason = ""
             if action.seq in starts:
-                if stopped:
-                    code, reason = "not-started", "stopped before its turn"
+                if abort_on_error and any(code for code, _ in ended.values()):
+                    ended[action.seq] = ("not-started", "stopped before its turn")
                 else:
-                    code, reason = await _start(client, given.watch, action, journal, clock)
-            stopped = stopped or (bool(code) and abort_on_error)
-            status = "failed" if code else "done"
+                    try:
+                        if not await _start(client, given.watch, action, journal, clock):
+                            unseen.append(action.seq)
+                        ended[action.seq] = ("", "")
+                    except ObjectError as error:
+                        ended[action.seq] = (error.code, error.reason)
+            sink(Progress(phase="start", done=number, total=len(ordered), subject=action.name))
+        shown = await read_states(client, given.watch.account, given.watch.connections, sink=sink) if unseen else {}
+        for seq in unseen:
+            if shown.get(str(view.target_of(seq))) == DISABLED:
+                ended[seq] = _OFF
+        for action in ordered:
+            code, reason = ended.get(action.seq, ("", ""))
             if code and code != "not-started":
                 where = f"automation {view.target_of(action.seq)}"
                 message = f"`{action.name}` was not started: {reason}"
                 problems.append(Problem(code=code, severity=Severity.ERROR, message=message, where=where))
                 sink(problems[-1])
+            status = "failed" if code else "done"
             outcomes.append(given.outcome(action, status=status, code=code, reason=reason))
             sink(outcomes[-1])
-            sink(Progress(phase="start", done=number, total=len(ordered), subject=action.name))
     finally:
         journal.close()
     failed = sum(one.status == "failed" for one in outcomes)
@@ -212,11 +226,15 @@ async def activate_oem(
     return LiveResult(outcomes=tuple(outcomes), problems=tuple(problems), counts=counts, failed=failed)
 
 
-async def _start(client: OemClient, watch: OemWatch, action: Action, journal: Journal, clock: Clock) -> tuple[str, str]:
-    """Switch one on; code and reason where that failed.
+async def _start(client: OemClient, watch: OemWatch, action: Action, journal: Journal, clock: Clock) -> bool:
+    """Switch one on; whether its own answer shows that it is.
 
     Where nobody has changed it since the run, the PUT repeats what the run has set, and comes out the same whether or
     not the service resets what a PUT leaves out. What people have changed since is theirs: only the state is sent.
+
+    Raises:
+        ObjectError: that failed.
+        AuthError: the service no longer knows the key pair.
     """
     ident, key = str(watch.view.target_of(action.seq)), f"activate:{action.seq}"
     body = {"state": AVAILABLE} if watch.changed(action) else put_body(action, Step.ENABLE)
@@ -228,9 +246,9 @@ async def _start(client: OemClient, watch: OemWatch, action: Action, journal: Jo
     except UnauthorizedError:
         raise
     except ApiError as error:
-        return error.code, error.message
+        raise ObjectError(error.code, error.message) from None
     one = automation_of(value)
     journal.seen(key, str(value.get("updated_at") or ""))
     if one.state and one.state != AVAILABLE:
-        return "readback-differs", "it is off when read back"
-    return "", ""
+        raise ObjectError(*_OFF)
+    return bool(one.state)
