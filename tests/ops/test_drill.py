@@ -643,7 +643,10 @@ def test_a_kill_is_undone_by_rollback(make_stage: Callable[..., Stage], writes: 
     assert not tenant.armed_while_enabled
 
 
-@pytest.mark.parametrize("number", [1, 30, *(pytest.param(each, marks=pytest.mark.slow) for each in (50, 71))])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("number", [1, 30, pytest.param(50, marks=SLOW), pytest.param(71, marks=SLOW)])
 def test_a_create_without_an_answer_is_undone(make_stage: Callable[..., Stage], number: int) -> None:
     """kill -9 when the tenant has created and not answered, an armed one or a manual one: it is known as ours."""
     stage = make_stage()
