@@ -173,7 +173,7 @@ def test_what_is_handed_in_beside_a_clone(stage: OemStage) -> None:
 
 
 def test_what_is_not_on_was_not_started(stage: OemStage) -> None:
-    """A service that says yes and does nothing: where a connection shows the state, `activate` fails, and tries again."""
+    """A service that says yes and does nothing: where a connection shows it, `activate` fails and tries again."""
     words = ["--include", "name=Stock feed South"]
     stage.backup(*words)
     assert restore(stage).code == 0
