@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import signal
 import subprocess
@@ -270,21 +271,8 @@ def known_inputs(dock: Dock) -> set[str]:
     return {str(value) for one in model.blends.values() for value in one.values.values()}
 
 
-def killed(dock: Dock, after_s: float) -> int:
-    """The clone in a process of its own, which is killed after some seconds; how it ended."""
-    words = dock.words("--allow", "oem-starts-on-install", "--resume", "--parallel", "4")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "qlikmigrate", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        process.wait(timeout=after_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    return process.wait()
-
-
-def interrupted(dock: Dock, after_calls: int) -> int:
-    """The same with Ctrl-C, as soon as so many calls have come in; how it ended."""
+def stopped(dock: Dock, after_calls: float = math.inf, number: int = signal.SIGKILL) -> int:
+    """The clone in a process of its own, stopped as soon as so many calls have come in; how it ended."""
     words = dock.words("--allow", "oem-starts-on-install", "--resume", "--parallel", "4")
     before = len(dock.service.seen)
     process = subprocess.Popen(
@@ -293,19 +281,19 @@ def interrupted(dock: Dock, after_calls: int) -> int:
     while process.poll() is None and len(dock.service.seen) < before + after_calls:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     return process.wait()
 
 
-def kill_often(dock: Dock, kills: int, seed: int, longest_s: float) -> int:
+def kill_often(dock: Dock, kills: int, seed: int, most_calls: int) -> int:
     """Kill, until it is done or has been killed often enough; how often it was."""
     chance, met = random.Random(seed), 0
     for _ in range(kills):
-        met += killed(dock, chance.uniform(0.5, longest_s)) == -signal.SIGKILL
-    code = killed(dock, 300.0)
+        met += stopped(dock, chance.randint(1, most_calls)) == -signal.SIGKILL
+    code = stopped(dock)
     for _ in range(3):
         # What was halfway done when it was killed may need a look one timeout later.
-        code = killed(dock, 300.0) if code == 3 else code
+        code = stopped(dock) if code == 3 else code
     assert code == 0, dock.grid()
     assert dock.grid() == {"done": dock.many}
     return met
@@ -314,10 +302,10 @@ def kill_often(dock: Dock, kills: int, seed: int, longest_s: float) -> int:
 def test_kills(make_dock: Callable[..., Dock]) -> None:
     """kill -9 and Ctrl-C: after the latter nothing is left on; the end is as if nothing had happened."""
     dock = make_dock(8, chosen=("Daily digest", "Invoicing"))
-    assert killed(dock, 0.9) == -signal.SIGKILL
-    assert interrupted(dock, 40) == 130
+    assert stopped(dock, 60) == -signal.SIGKILL
+    assert stopped(dock, 40, signal.SIGINT) == 130
     assert all(one.end is not None for one in dock.service.windows)
-    kill_often(dock, 2, 20261126, 1.5)
+    kill_often(dock, 2, 20261126, 80)
     print(f"seed 20261126; {dock.check()}")
 
 
@@ -331,5 +319,5 @@ def test_a_hundred_kills(make_dock: Callable[..., Dock], mode: str) -> None:
         dock.folder = dock.folder / f"round-{number}"
         dock.folder.mkdir()
         dock.write()
-        met += kill_often(dock, 10, number, 2.5)
+        met += kill_often(dock, 10, number, 120)
         print(f"{mode}, round {number}: {met} kills; {dock.check()}")
