@@ -393,8 +393,9 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-def test_kill_at_every_line_of_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process dies before or after each line that a rollback writes: the next one finishes it."""
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_at_lines_of_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process dies before or after lines that a rollback writes, with `step` 1 each: the next one finishes it."""
     plain = LineLog.append
     lines = 0
 
@@ -408,7 +409,7 @@ def test_kill_at_every_line_of_a_rollback(tmp_path: Path, monkeypatch: pytest.Mo
     rollback(rig)
     monkeypatch.setattr(LineLog, "append", plain)
     assert lines > 20
-    for doomed in range(1, lines + 1):
+    for doomed in range(1, lines + 1, step):
         for after in (False, True):
             rig, before = prepared(tmp_path / f"{doomed}-{after}")
             count = 0
