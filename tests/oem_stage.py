@@ -21,6 +21,28 @@ from qlikmigrate.model.snapshot import Snapshot
 from qlikmigrate.sandbox import Server
 from qlikmigrate.sandbox.oem import OemService, OemSwitches, Partner, seed_model
 
+# Values for the connections of the seeded model account that ask for some.
+SECRETS = """
+[connections."Velo CRM"]
+environment = "production"
+api_key = "planted-velo-key"
+[connections."Company mail"]
+Sender = "a@b.example"
+Host = "smtp"
+Port = "587"
+Username = "bi"
+Password = "planted-smtp-password"
+[connections."Dealer mail"]
+Sender = "a@b.example"
+Host = "smtp"
+Port = "587"
+Username = "dealers"
+Password = "planted-dealer-password"
+[connections.Warehouse]
+"Base URL" = "https://wms.example"
+"API Key" = "planted-warehouse-key"
+"""
+
 
 @define
 class OemStage:

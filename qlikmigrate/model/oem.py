@@ -121,13 +121,7 @@ class OemConnector:
 
     id: str
     name: str = ""
-    authentication: str = ""
     parameters: Mapping[str, bool] = field(factory=dict)
-
-    @property
-    def needs_consent(self) -> bool:
-        """Whether a person must agree in a browser. Source: "Get connector", example `oAuth2 3-legged`."""
-        return "oauth" in self.authentication.lower().replace(" ", "") and "2-legged" not in self.authentication.lower()
 
 
 @frozen(kw_only=True)
@@ -241,16 +235,6 @@ def connection_of(value: Mapping[str, Any]) -> OemConnection:
     )
 
 
-def nested_states(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Automation → state, for the automations that a datasource's own answer names.
-
-    Source: help.qlik.com, "Get datasource": blends in it have a `state`, those of "List integrations" have none.
-    """
-    for one in _objects(value, "blends", "automations"):
-        if (ident := _text(one, "guid")) and (state := _text(one, "state")):
-            yield ident, state
-
-
 def template_of(value: Mapping[str, Any]) -> Template:
     """The typed view of a template."""
     return Template(
@@ -267,7 +251,6 @@ def connector_of(value: Mapping[str, Any]) -> OemConnector:
     return OemConnector(
         id=_text(value, "guid"),
         name=_text(value, "name"),
-        authentication=_text(value, "authentication_type"),
         parameters={_text(one, "name"): as_bool(one.get("is_required")) is True for one in _objects(value, "params")},
     )
 

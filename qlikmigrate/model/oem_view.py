@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from qlikmigrate.kernel.error import CorruptError
 from qlikmigrate.kernel.event import Problem, Severity
@@ -29,7 +29,6 @@ from qlikmigrate.model.oem import (
     OemHolding,
     Schedule,
     is_oem,
-    nested_states,
     read_holding,
     schedule_of,
 )
@@ -66,7 +65,6 @@ class OemView:
     base: Snapshot
     holding: OemHolding
     space: str = ""
-    _states: Mapping[str, str] = field(factory=dict, repr=False)
 
     # -- the head
 
@@ -274,7 +272,7 @@ class OemView:
     def _state(self, ident: str) -> str:
         """What people say, else the automation itself, else a connection that names it; empty where nobody does."""
         handed = self.holding.schedules.get(ident, Schedule()).state
-        state = handed or self._automations[ident].state or self._states.get(ident, "")
+        state = handed or self._automations[ident].state
         return state if state in (AVAILABLE, DISABLED) else ""
 
     def _connection(self, ident: str) -> dict[str, Any]:
@@ -299,9 +297,7 @@ def view_account(snapshot: Snapshot, account: str = "", *, space: str = "") -> O
         CorruptError: what is stored is damaged.
     """
     holding = read_holding(snapshot, account)
-    documents = (parse(snapshot.detail(Kind.CONNECTION, ident).raw) for ident in holding.connections)
-    states = {ident: state for value in documents for ident, state in nested_states(value)}
-    return OemView(snapshot, holding, space, states)
+    return OemView(snapshot, holding, space)
 
 
 def as_cloud(snapshot: Snapshot, account: str = "", *, space: str = "") -> Snapshot:

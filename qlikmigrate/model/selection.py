@@ -39,11 +39,6 @@ class Selectors:
     def __bool__(self) -> bool:
         return bool(self.include or self.exclude)
 
-    @property
-    def need_workspaces(self) -> bool:
-        """Whether list rows are not enough to decide."""
-        return any(one.key == "uses" for one in (*self.include, *self.exclude))
-
     def without_uses(self) -> Selectors:
         """The part that list rows can decide: it selects no less than the whole."""
         return self.without("uses")

@@ -14,32 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oem_stage import OemStage, oem_staged
+from oem_stage import SECRETS, OemStage, oem_staged
 
 from qlikmigrate.sandbox.oem import OemSwitches
 
 SEED = 20261126
 MORE = 24
-SECRETS = """
-[connections."Velo CRM"]
-environment = "production"
-api_key = "planted-velo-key"
-[connections."Company mail"]
-Sender = "a@b.example"
-Host = "smtp"
-Port = "587"
-Username = "bi"
-Password = "planted-smtp-password"
-[connections."Dealer mail"]
-Sender = "a@b.example"
-Host = "smtp"
-Port = "587"
-Username = "dealers"
-Password = "planted-dealer-password"
-[connections.Warehouse]
-"Base URL" = "https://wms.example"
-"API Key" = "planted-warehouse-key"
-"""
 
 
 @pytest.fixture

@@ -8,31 +8,11 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from oem_stage import OemStage, oem_staged
+from oem_stage import SECRETS, OemStage, oem_staged
 
 from qlikmigrate.sandbox import Fault, Status
 from qlikmigrate.sandbox.oem import OemSwitches
 
-SECRETS = """
-[connections."Velo CRM"]
-environment = "production"
-api_key = "planted-velo-key"
-[connections."Company mail"]
-Sender = "a@b.example"
-Host = "smtp"
-Port = "587"
-Username = "bi"
-Password = "planted-smtp-password"
-[connections."Dealer mail"]
-Sender = "a@b.example"
-Host = "smtp"
-Port = "587"
-Username = "dealers"
-Password = "planted-dealer-password"
-[connections.Warehouse]
-"Base URL" = "https://wms.example"
-"API Key" = "planted-warehouse-key"
-"""
 ALLOW = "oem-starts-on-install"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from dying import Killed, dying
 from live import NAMES, Live, by_name, codes, make_live, writes
 from rig import TIMEOUT_S
 from stage import document, text_block
@@ -272,10 +273,6 @@ def test_fault_matrix(tmp_path: Path, effect: str, times: int | None) -> None:
     assert live.sides == (set(), {"trigger", "hourly"})
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 def test_kill_at_every_journal_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies before and after each line: run again, everything held is on."""
     plain = LineLog.append
@@ -284,18 +281,7 @@ def test_kill_at_every_journal_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             live = make_live(tmp_path / f"{doomed}-{after}", names=("trigger", "hourly"))
             for name in ("trigger", "hourly"):
                 live.turn(live.rig.source, name, "disabled")
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             with pytest.raises(Killed):
                 live.activate()
             monkeypatch.setattr(LineLog, "append", plain)

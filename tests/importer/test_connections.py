@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from dying import Killed, dying
 from ground import MAIL_VALUES, PASSWORD, make_ground
 from rig import Rig
 from stage import MAIL
-from test_faults import EFFECTS, Killed, run_to_the_end
+from test_faults import EFFECTS, run_to_the_end
 
 from qlikmigrate.importer.plan import Verb
 from qlikmigrate.importer.plan import dump_plan as dump
@@ -278,18 +279,7 @@ def test_kill_at_journal_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for doomed in ground[::step]:
         for after in (False, True):
             rig = make_ground(tmp_path / f"{doomed}-{after}", impersonate=impersonate)
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             plan = rig.plan()
             with pytest.raises(Killed):
                 rig.apply(plan)

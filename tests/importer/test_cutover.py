@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import Killed, dying
 from live import NAMES, Live, by_name, make_live, writes
 from rig import TIMEOUT_S
 from stage import document, text_block
@@ -426,10 +427,6 @@ def test_somebody_who_switches_the_source_on_again_stops_the_pair(tmp_path: Path
     assert not live.both
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 @pytest.mark.parametrize("command", ["cutover", "undo", "put back"])
 def test_kill_at_every_journal_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """The process dies before and after each line: run again, the end is that of an undisturbed one."""
@@ -463,18 +460,7 @@ def test_kill_at_every_journal_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for doomed in range(1, lines + 1):
         for after in (False, True):
             live = scene(f"{doomed}-{after}")
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             with pytest.raises(Killed):
                 go(live)
             monkeypatch.setattr(LineLog, "append", plain)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying import Killed, dying
 from rig import TIMEOUT_S, Rig, make_rig
 
 from qlikmigrate.importer.ledger import Ledger, read_ledger
@@ -99,10 +100,6 @@ def remembered(rig: Rig) -> Ledger:
     return read_ledger(rig.folder / "ledger.jsonl", source_tenant=rig.source.id, target_tenant=rig.target.id)
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 @pytest.mark.parametrize("impersonate", [True, False], ids=["impersonate", "transfer"])
 def test_kill_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impersonate: bool) -> None:
     """The process dies before and after each journal line: a resume ends as an undisturbed run does."""
@@ -124,18 +121,7 @@ def test_kill_at_every_journal_write(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for doomed in range(1, lines + 1):
         for after in (False, True):
             rig = make_rig(tmp_path / f"{doomed}-{after}", impersonate=impersonate)
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             plan = rig.plan()
             with pytest.raises(Killed):
                 rig.apply(plan)

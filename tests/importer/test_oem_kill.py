@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from attrs import evolve
+from dying import Killed, dying
 from oem_rig import OemRig, make_rig
 
 from qlikmigrate.api.endpoint import Access
@@ -29,10 +30,6 @@ NAMES = ("Stock feed North", "Price export summer", "Invoicing")
 MANUAL = ["Price export summer"]
 FEED = "Stock feed North"
 BETWEEN_S = 100.0
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 def little_rig(folder: Path, switches: OemSwitches | None = None) -> OemRig:
@@ -83,18 +80,7 @@ def test_kill_at_journal_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for doomed in range(1, lines + 1, step):
         for after in (False, True):
             rig = little_rig(tmp_path / f"{doomed}-{after}")
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             plan = rig.plan()
             with pytest.raises(Killed):
                 rig.apply(plan)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from dying import Killed, dying
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig import TIMEOUT_S, Rig, make_rig
@@ -389,10 +390,6 @@ def test_fault_matrix(tmp_path: Path, write: str, effect: str) -> None:
     assert picture(rig) == before
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_kill_at_lines_of_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """The process dies before or after lines that a rollback writes, with `step` 1 each: the next one finishes it."""
@@ -412,18 +409,7 @@ def test_kill_at_lines_of_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for doomed in range(1, lines + 1, step):
         for after in (False, True):
             rig, before = prepared(tmp_path / f"{doomed}-{after}")
-            count = 0
-
-            def dying(self: LineLog, line: Any, doomed: int = doomed, after: bool = after) -> None:
-                nonlocal count
-                count += 1
-                if count == doomed and not after:
-                    raise Killed
-                plain(self, line)
-                if count == doomed:
-                    raise Killed
-
-            monkeypatch.setattr(LineLog, "append", dying)
+            monkeypatch.setattr(LineLog, "append", dying(doomed, after=after))
             with pytest.raises(Killed):
                 rollback(rig)
             monkeypatch.setattr(LineLog, "append", plain)

@@ -11,7 +11,6 @@ from qlikmigrate.model.oem import (
     automation_of,
     choose_account,
     connection_of,
-    connector_of,
     schedule_of,
 )
 
@@ -50,15 +49,6 @@ def test_a_datasource_names_whom_it_serves_under_either_name() -> None:
     for word in ("blends", "automations"):
         assert connection_of({"guid": "d", word: [{"guid": "x"}, {"guid": "x"}]}).used_by == ("x",)
     assert connection_of({"guid": "d", "connector": None}).connector_id == ""
-
-
-@pytest.mark.parametrize(
-    ("authentication", "needs"),
-    [("oAuth2 3-legged", True), ("OAuth 2", True), ("oAuth2 2-legged", False), ("API key", False), ("", False)],
-)
-def test_consent_is_asked_for_three_legged_oauth(authentication: str, needs: bool) -> None:
-    """A person is needed where the connector's authentication says so."""
-    assert connector_of({"guid": "c", "authentication_type": authentication}).needs_consent is needs
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
-from qlikmigrate.importer.oem.target import states_in
 from qlikmigrate.kernel.error import UsageError
-from qlikmigrate.model.kind import Kind
 from qlikmigrate.model.oem import OemAutomation, OemConnection, OemHolding, Schedule, read_holding, schedule_of
 from qlikmigrate.model.selection import Selector, Selectors
-from qlikmigrate.model.snapshot import Snapshot, parse
+from qlikmigrate.model.snapshot import Snapshot
 
 MANUAL = "manual"
 _KEYS = ("name", "id", "mode", "state", "uses", "account")
@@ -95,7 +93,7 @@ def read_source(snapshot: Snapshot, selectors: Selectors) -> OemSource:
         raise UsageError(f"an OEM account has no `{unknown[0]}`", hint="select by " + ", ".join(_KEYS))
     holding = read_holding(snapshot, word)
     parents = {part: ident for ident in holding.top for part in _parts(holding, ident)}
-    states = _states(snapshot, holding)
+    states = _states(holding)
     source = OemSource(holding=holding, parents=parents, states=states)
     chosen: list[str] = []
     for ident in holding.top:
@@ -112,14 +110,10 @@ def _parts(holding: OemHolding, ident: str) -> list[str]:
     return [one for part in known for one in (part, *_parts(holding, part))]
 
 
-def _states(snapshot: Snapshot, holding: OemHolding) -> dict[str, str]:
-    """People's word first, then the automation's own answer, then what its connections say."""
-    states: dict[str, str] = {}
-    for ident in holding.connections:
-        states.update(states_in(parse(snapshot.detail(Kind.CONNECTION, ident).raw)))
-    states |= {ident: one.state for ident, one in holding.automations.items() if one.state}
-    states |= {ident: one.state for ident, one in holding.schedules.items() if one.state}
-    return {ident: state for ident, state in states.items() if ident in holding.automations}
+def _states(holding: OemHolding) -> dict[str, str]:
+    """People's word first, then what the service says of it."""
+    states = {ident: one.state for ident, one in holding.automations.items() if one.state}
+    return states | {ident: one.state for ident, one in holding.schedules.items() if one.state}
 
 
 def _is_chosen(source: OemSource, ident: str, selectors: Selectors) -> bool:

@@ -196,22 +196,12 @@ async def read_links(
 
     async def read(ident: str) -> OemConnection:
         value = (await client.call("datasource.get", account=account, datasource=ident)).json() or {}
-        states.update(states_in(value))
-        return connection_of(value)
+        connection = connection_of(value)
+        states.update(connection.states)
+        return connection
 
     found = await _each(client, sorted(connections), read, sink, "read connections")
     return states, found
-
-
-def states_in(value: Mapping[str, Any]) -> dict[str, str]:
-    """The states in a connection's own answer."""
-    found = {}
-    for key in ("blends", "automations"):
-        rows = value.get(key)
-        for one in rows if isinstance(rows, list) else ():
-            if isinstance(one, Mapping) and (seen := automation_of(one)).state:
-                found[seen.id] = seen.state
-    return found
 
 
 async def read_connector(client: OemClient, ident: str) -> OemConnector | None:
